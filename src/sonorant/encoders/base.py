@@ -1,0 +1,56 @@
+"""The encoder: a front end, a projection and a context network. It is what is kept after training."""
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from sonorant.types import Hidden, Padded
+
+
+class Frontend(nn.Module, ABC):
+    """Waveforms to frames."""
+
+    dim: int  # of a frame
+    stride: int  # samples from one frame to the next
+    rate: int  # samples a second of the waveforms it expects
+
+    @abstractmethod
+    def forward(self, inputs: Padded) -> Padded:
+        """`batch samples` to `batch time dim`, zeros in the padding."""
+
+    @abstractmethod
+    def frames(self, samples: int) -> int:
+        """The number of frames of a waveform with so many samples."""
+
+
+class Context(nn.Module, ABC):
+    """Frames to contextual frames of the same number."""
+
+    dim: int
+    causal: bool  # whether step t sees only steps up to t
+
+    @abstractmethod
+    def forward(self, frames: Padded) -> Hidden:
+        """`batch time dim` to every layer's `batch time dim`. Padding changes nothing in the real steps."""
+
+
+class Encoder(nn.Module):
+    """`frontend`, then `project` to the context's width, then `context`.
+
+    Objectives that mask or quantise act between the parts: on frames before `project` (BEST-RQ) or behind it
+    (wav2vec 2.0's mask embedding).
+    """
+
+    def __init__(self, frontend: Frontend, context: Context, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.projection = nn.Linear(frontend.dim, context.dim)
+        self.dropout = nn.Dropout(dropout)
+        self.context = context
+
+    def project(self, frames: Padded) -> Padded:
+        return Padded(self.dropout(self.projection(frames.values)), frames.lengths)
+
+    def forward(self, inputs: Padded) -> Hidden:
+        hidden: Hidden = self.context(self.project(self.frontend(inputs)))
+        return hidden

@@ -1,0 +1,66 @@
+"""The contract between a method and everything that trains it.
+
+An objective is what is thrown away: heads, quantisers, mask embeddings, queues and teachers live in it. The
+encoder inside it is what is kept. Adding a method adds one file to `objectives/`: it defines `Config`, a
+subclass of `ObjectiveConfig`, and is found by its file name.
+"""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import nn
+
+from sonorant.config import Config, ConfigError, convert
+from sonorant.encoders.base import Encoder
+from sonorant.types import Batch, Loss
+
+
+class Objective(nn.Module, ABC):
+    """A loss over batches of utterances, with the encoder that it trains.
+
+    All state that training changes is a parameter or a buffer, and all randomness of an utterance comes
+    from its own generator (`batch.generators()`), so that resuming is bitwise.
+    """
+
+    couples_utterances: ClassVar[bool] = False
+    """Whether an utterance's loss depends on its neighbours (batch statistics, negatives of others)."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of a batch: the sum over its targets, their number, and health figures."""
+
+    def after_step(self, step: int) -> None:  # noqa: B027 (a hook that most methods leave empty)
+        """Called after the optimizer's update number `step` (from 1): teachers, queues, temperatures."""
+
+
+class ObjectiveConfig(Config, frozen=True, kw_only=True):
+    """The settings of one objective."""
+
+    def build(self, encoder: Encoder) -> Objective:
+        """The objective around an encoder. ValueError: the encoder does not fit."""
+        raise NotImplementedError(type(self).__name__)
+
+
+def names() -> tuple[str, ...]:
+    """The objectives that there are: the files of `objectives/`."""
+    import sonorant.objectives as package
+
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+
+
+def objective_config(settings: Mapping[str, Any]) -> ObjectiveConfig:
+    """`{name: apc, shift: 3}` as the settings of that objective."""
+    rest = dict(settings)
+    name = rest.pop("name", None)
+    if name not in names():
+        raise ConfigError(f"objective.name: {name!r} is not one of {', '.join(names())}")
+    module = importlib.import_module(f"sonorant.objectives.{name}")
+    config: type[ObjectiveConfig] = module.Config
+    return convert(rest, config, path="objective")
