@@ -1,0 +1,88 @@
+"""Log-mel filter bank energies, as Kaldi computes them, by matrix products."""
+
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sonorant.types import Padded
+
+PREEMPHASIS = 0.97
+FLOOR = torch.finfo(torch.float32).eps
+"""Energies below this count as silence; one step of 16-bit audio in [-1, 1] lies near it."""
+
+
+def log_mel(
+    waveforms: Padded,
+    *,
+    rate: int,
+    mels: int = 80,
+    low: float = 20.0,
+    high: float | None = None,
+    window: float = 0.025,
+    hop: float = 0.010,
+) -> Padded:
+    """`batch samples` in [-1, 1] to `batch time mels`, natural logarithms, zeros in the padding.
+
+    Kaldi's definition without dither: frames only where the whole window fits, mean removed,
+    pre-emphasis, the Povey window, power spectrum, triangles on its mel scale from `low` to `high` Hz
+    (None: half the rate). `window` and `hop` are seconds. Always in single precision: under bfloat16 the
+    squared spectrum loses the weak bands.
+    """
+    length, step = round(window * rate), round(hop * rate)
+    device = waveforms.values.device
+    with torch.autocast(device.type, enabled=False):
+        fourier = _fourier(length, device)
+        triangles = _triangles(rate, length, mels, low, rate / 2 if high is None else high, device)
+        frames = waveforms.values.float().unfold(1, length, step)
+        real, imaginary = (frames @ fourier).chunk(2, dim=-1)
+        energies = (real.square() + imaginary.square()) @ triangles
+        logarithms = energies.clamp(min=FLOOR).log()
+    return Padded(logarithms, frame_counts(waveforms.lengths, length, step)).zeroed()
+
+
+def frame_counts(samples: Tensor, length: int, step: int) -> Tensor:
+    """How many windows of `length` samples, `step` apart, fit into each waveform."""
+    return ((samples - length).div(step, rounding_mode="floor") + 1).clamp(min=0)
+
+
+def mel(hertz: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The mel scale in the form that Kaldi and HTK use."""
+    return 1127 * (1 + hertz / 700).log()
+
+
+@lru_cache(maxsize=8)
+def _fourier(length: int, device: torch.device) -> Float[Tensor, "samples bins"]:
+    """The matrix from a frame of samples to the real, then the imaginary part of its spectrum.
+
+    Removing the mean, pre-emphasis and the window are linear too, so they are folded in.
+    """
+    identity = torch.eye(length, dtype=torch.float64)
+    centred = identity - 1 / length
+    # the first sample has no predecessor in its frame: Kaldi takes the sample itself
+    emphasised = centred - PREEMPHASIS * torch.cat([centred[:, :1], centred[:, :-1]], dim=1)
+    turns = torch.arange(length, dtype=torch.float64) / (length - 1)
+    povey = (0.5 - 0.5 * (2 * math.pi * turns).cos()) ** 0.85
+    spectrum = torch.fft.rfft(emphasised * povey, n=_transform_size(length))[:, :-1]
+    return torch.cat([spectrum.real, spectrum.imag], dim=1).float().to(device)
+
+
+@lru_cache(maxsize=8)
+def _triangles(
+    rate: int, length: int, mels: int, low: float, high: float, device: torch.device
+) -> Float[Tensor, "bins mels"]:
+    """Triangular weights with equal distances on the mel scale."""
+    size = _transform_size(length)
+    bins = mel(torch.arange(size // 2, dtype=torch.float64) * rate / size)[:, None]
+    first, last = mel(torch.tensor([low, high], dtype=torch.float64)).tolist()
+    edges = torch.linspace(first, last, mels + 2, dtype=torch.float64)
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0).float().to(device)
+
+
+def _transform_size(length: int) -> int:
+    """The power of two that a window is zero-padded to."""
+    return 1 << (length - 1).bit_length()

@@ -1,0 +1,55 @@
+"""Where in the sequence a frame stands: convolutional and rotary positions."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sonorant.types import Padded
+
+
+class ConvolutionalPositions(nn.Module):
+    """wav2vec 2.0's relative positions: a wide grouped convolution over the frames, then GELU.
+
+    The weight is normalised along the kernel: every one of its taps has a learned length and a direction.
+    """
+
+    def __init__(self, dim: int, *, kernel: int = 128, groups: int = 16) -> None:
+        super().__init__()
+        self.groups = groups
+        direction = torch.randn(dim, dim // groups, kernel) * math.sqrt(4 / (kernel * dim))
+        self.direction = nn.Parameter(direction)
+        self.length = nn.Parameter(direction.norm(dim=(0, 1), keepdim=True))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, frames: Padded) -> Float[Tensor, "batch time dim"]:
+        weight = self.direction * (self.length / self.direction.norm(dim=(0, 1), keepdim=True))
+        kernel = weight.shape[-1]
+        columns = frames.zeroed().values.transpose(1, 2)
+        positions = F.conv1d(columns, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        # an even kernel looks one step further back than ahead: its last output is one too many
+        return F.gelu(positions[..., : columns.shape[-1]]).transpose(1, 2)
+
+
+def rotary_angles(
+    time: int, dim: int, *, device: torch.device
+) -> tuple[Float[Tensor, "time half"], Float[Tensor, "time half"]]:
+    """Cosines and sines of RoFormer's rotary position embedding (Su et al. 2021, arXiv 2104.09864).
+
+    `dim` is the width of an attention head; pair i turns by t * 10000^(-2i/dim) at step t.
+    """
+    frequencies = 10000 ** (-torch.arange(0, dim, 2, device=device) / dim)
+    angles = torch.arange(time, device=device)[:, None] * frequencies
+    return angles.cos(), angles.sin()
+
+
+def rotate(
+    vectors: Float[Tensor, "batch heads time dim"],
+    angles: tuple[Float[Tensor, "time half"], Float[Tensor, "time half"]],
+) -> Float[Tensor, "batch heads time dim"]:
+    """Queries or keys, turned by their positions: their products then depend on distances alone."""
+    cosines, sines = (part.to(vectors.dtype) for part in angles)
+    first, second = vectors.chunk(2, dim=-1)
+    return torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1)
