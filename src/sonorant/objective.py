@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
@@ -25,7 +25,7 @@ class Objective(nn.Module, ABC):
     from its own generator (`batch.generators()`), so that resuming is bitwise.
     """
 
-    couples_utterances: ClassVar[bool] = False
+    couples_utterances: bool = False
     """Whether an utterance's loss depends on its neighbours (batch statistics, negatives of others)."""
 
     def __init__(self, encoder: Encoder) -> None:

@@ -58,6 +58,10 @@ class Convolutions(Frontend):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, inputs: Padded) -> Padded:
+        return self.normalize(self.convolve(inputs))
+
+    def convolve(self, inputs: Padded) -> Padded:
+        """The features, `batch time dim`, before their normalisation: what wav2vec 2.0's penalty is on."""
         check_long_enough(inputs, WINDOW)
         if self.config.normalize_waveform:
             inputs = standardize(inputs)
@@ -67,7 +71,11 @@ class Convolutions(Frontend):
         scale = self.config.gradient_scale
         if scale != 1 and values.requires_grad:
             values.register_hook(lambda gradient: gradient * scale)
-        return Padded(self.norm(values.transpose(1, 2)), lengths).zeroed()
+        return Padded(values.transpose(1, 2), lengths)
+
+    def normalize(self, features: Padded) -> Padded:
+        """Frames from features, zeros in the padding."""
+        return Padded(self.norm(features.values), features.lengths).zeroed()
 
     def frames(self, samples: int) -> int:
         for kernel, stride in zip(KERNELS, STRIDES, strict=True):
