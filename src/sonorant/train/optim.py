@@ -1,0 +1,73 @@
+"""AdamW with the settings that speech models are trained with, and its state under the parameters' names."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sonorant.config import Config
+
+
+class OptimizerConfig(Config, frozen=True, kw_only=True):
+    """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101). The learning rate is the
+    schedule's."""
+
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    weight_decay: float = 0.01
+    clip: float | None = 5.0  # the largest norm of the gradient of the mean loss; null leaves it as it is
+
+    def __post_init__(self) -> None:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}; both belong between 0 and 1")
+        if self.eps <= 0 or self.weight_decay < 0:
+            raise ValueError(f"eps is {self.eps}, weight_decay {self.weight_decay}; neither may be negative")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"clip is {self.clip}; give a norm above 0, or null for none")
+
+
+def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW over the parameters that are trained; biases, norms and gains are not decayed."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [each for each in trained if _decays(each)], "weight_decay": config.weight_decay},
+        {"params": [each for each in trained if not _decays(each)], "weight_decay": 0.0},
+    ]
+    fused = all(each.device.type in ("cpu", "cuda", "mps") for each in trained)
+    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=fused)
+
+
+def _decays(parameter: Tensor) -> bool:
+    # The gain of a weight-normalised convolution has three axes of which two are of size one.
+    return sum(size > 1 for size in parameter.shape) > 1
+
+
+def named_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as `exp_avg/encoder.projection.weight`: tensor."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return {
+        f"{kind}/{names[id(parameter)]}": value
+        for parameter, values in optimizer.state.items()
+        for kind, value in values.items()
+    }
+
+
+def restore_state(module: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Gives the optimizer the state that `named_state` told; a parameter without any had no update yet.
+
+    ValueError: a name is unknown, or a shape is not its parameter's.
+    """
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    places = {names[id(parameter)]: place for place, parameter in enumerate(parameters)}
+    restored: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        kind, _, name = key.partition("/")
+        if name not in places:
+            raise ValueError(f"unexpected {key}: no parameter of that name is trained")
+        shape = parameters[places[name]].shape
+        if value.dim() and value.shape != shape:
+            raise ValueError(f"mismatched {key}: {tuple(value.shape)}, the parameter is {tuple(shape)}")
+        restored.setdefault(places[name], {})[kind] = value.clone()
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": restored, "param_groups": groups})
