@@ -1,0 +1,124 @@
+"""Guards the schedule: each utterance once, within the budget, the same for a seed, fair to every rank."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonorant.data.schedule import ScheduleError, derived, padding_share, schedule, utterance_seed
+
+lengths = st.lists(st.floats(0.1, 40), min_size=1, max_size=300)
+key = st.integers(0, 2**40)
+
+
+def plan(seconds, world=1, **changes):
+    settings = {"batch_seconds": 20.0, "seed": 1, "epoch": 0} | changes
+    return [schedule(seconds, rank=rank, world=world, **settings) for rank in range(world)]
+
+
+def indices(ranks):
+    return sorted(index for rank in ranks for batch in rank for index in batch.indices)
+
+
+@settings(deadline=None, max_examples=60)
+@given(lengths, st.floats(0.5, 100), key, st.integers(0, 9), st.booleans())
+def test_each_utterance_comes_once_and_within_the_budget(seconds, budget, seed, epoch, shuffle):
+    (batches,) = plan(seconds, batch_seconds=budget, seed=seed, epoch=epoch, shuffle=shuffle)
+    assert indices([batches]) == list(range(len(seconds)))
+    for batch in batches:
+        longest = max(seconds[index] for index in batch.indices)
+        assert longest * len(batch.indices) <= budget or len(batch.indices) == 1
+        assert batch.seeds == tuple(utterance_seed(seed, epoch, index) for index in batch.indices)
+
+
+@settings(deadline=None, max_examples=60)
+@given(lengths, key, st.integers(1, 8), st.booleans())
+def test_ranks_share_the_utterances_in_as_many_batches(seconds, seed, world, shuffle):
+    if len(seconds) < world:
+        with pytest.raises(ScheduleError, match=f"{len(seconds)} utterances cannot feed {world} ranks"):
+            plan(seconds, world, seed=seed, shuffle=shuffle)
+        return
+    ranks = plan(seconds, world, seed=seed, shuffle=shuffle)
+    assert len({len(rank) for rank in ranks}) == 1
+    there = indices(ranks)
+    assert len(there) == len(set(there))
+    if len(there) < len(seconds):
+        assert len(seconds) - len(there) < world
+        assert all(len(batch.indices) == 1 for rank in ranks for batch in rank)
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths, key, st.integers(0, 9))
+def test_a_schedule_is_a_function_of_lengths_seed_and_epoch(seconds, seed, epoch):
+    assert plan(seconds, seed=seed, epoch=epoch) == plan(tuple(seconds), seed=seed, epoch=epoch)
+
+
+def test_a_schedule_is_the_same_in_every_version():
+    seconds = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    batches = schedule(seconds, batch_seconds=9.0, seed=3, epoch=2)
+    assert [batch.indices for batch in batches] == [(4,), (0, 1, 2), (3,), (5,)]
+    assert utterance_seed(3, 2, 1) == 3064755567949701063
+
+
+def test_utterances_that_sit_an_epoch_out_come_in_another():
+    ranks = [indices(plan([15.0] * 11, 4, batch_seconds=15.0, epoch=epoch)) for epoch in range(20)]
+    assert {len(epoch) for epoch in ranks} == {8}
+    assert set().union(*ranks) == set(range(11))
+
+
+def test_order_and_company_change_with_the_epoch_and_the_seed():
+    seconds = (1 + 9 * np.random.default_rng(0).random(2000)).tolist()
+    first, epoch, seed = plan(seconds)[0], plan(seconds, epoch=1)[0], plan(seconds, seed=2)[0]
+    for other in (epoch, seed):
+        assert len({batch.indices for batch in first} & {batch.indices for batch in other}) < 50
+        assert not {seed for batch in first for seed in batch.seeds} & {
+            s for batch in other for s in batch.seeds
+        }
+    loads = [max(seconds[index] for index in batch.indices) for batch in first]
+    assert abs(np.corrcoef(loads[1:], loads[:-1])[0, 1]) < 0.2  # long and short batches alternate at random
+
+
+def test_ranks_have_like_loads_and_little_padding():
+    seconds = np.minimum(np.random.default_rng(0).gamma(2, 3, 3000) + 0.3, 15).tolist()
+    ranks = plan(seconds, 4, batch_seconds=60.0)
+    loads = np.array([[max(seconds[i] for i in b.indices) * len(b.indices) for b in rank] for rank in ranks])
+    assert np.mean(loads.max(0) / loads.min(0)) < 1.05
+    assert abs(loads.sum(1) / loads.sum(1).mean() - 1).max() < 0.02  # no rank is always the fullest
+    assert padding_share(seconds, [batch for rank in ranks for batch in rank]) < 0.06
+
+
+def test_without_shuffling_batches_go_from_short_to_long():
+    seconds = np.random.default_rng(0).random(200).tolist()
+    (batches,) = plan(seconds, shuffle=False, batch_seconds=5.0)
+    assert [index for batch in batches for index in batch.indices] == np.argsort(seconds).tolist()
+
+
+def test_padding_share_is_padding_over_padded_size():
+    (batches,) = plan([1.0, 2.0], batch_seconds=4.0)
+    assert padding_share([1.0, 2.0], batches) == pytest.approx(1 / 4)
+    assert padding_share([1.0, 2.0], []) == 0
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_length_that_is_none_is_an_error(length):
+    with pytest.raises(ScheduleError, match=f"a length of {length} s"):
+        plan([1.0, length])
+
+
+def test_derived_numbers_are_63_bits_and_differ():
+    numbers = {
+        derived(seed, epoch, index) for seed in range(10) for epoch in range(10) for index in range(50)
+    }
+    assert len(numbers) == 5000
+    assert 2**62 < max(numbers) < 2**63
+    assert min(numbers) >= 0
+    assert derived(1, 2) != derived(12)
+
+
+def test_a_hundred_thousand_utterances_take_about_a_second():
+    seconds = (1 + 14 * np.random.default_rng(0).random(100_000)).tolist()
+    start = time.process_time()
+    plan(seconds, batch_seconds=60.0)
+    assert time.process_time() - start < 4  # 0.6 s on one core
