@@ -31,7 +31,7 @@ class Padded:
         return Padded(self.values.to(device, non_blocking=True), self.lengths.to(device, non_blocking=True))
 
 
-def pad(sequences: Sequence[Shaped[Tensor, "time *rest"]]) -> Padded:
+def pad(sequences: Sequence[Shaped[Tensor, "_ *rest"]]) -> Padded:
     """Sequences side by side, zeros behind the shorter ones."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     return Padded(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths)
