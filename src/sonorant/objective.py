@@ -8,7 +8,7 @@ subclass of `ObjectiveConfig`, and is found by its file name.
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -35,6 +35,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> Loss:
         """The loss of a batch: the sum over its targets, their number, and health figures."""
+
+    def prepare(self, batches: Iterable[Batch]) -> None:  # noqa: B027 (a hook that most methods leave empty)
+        """Called once before the first update, with some batches: what is fitted to data (axes, clusters).
+        It stays in buffers."""
 
     def after_step(self, step: int) -> None:  # noqa: B027 (a hook that most methods leave empty)
         """Called after the optimizer's update number `step` (from 1): teachers, queues, temperatures."""
