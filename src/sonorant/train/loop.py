@@ -29,7 +29,7 @@ class TrainConfig(Config, frozen=True, kw_only=True):
     minutes: float | None = None
     accumulate: int = 1  # batches a step
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    checkpoint_every: int = 500  # steps
+    checkpoint_every: float = 0.1  # below 1 a share of all steps, from 1 on a number of steps
     keep: int = 2  # the last checkpoints
     ema: float | None = None  # decay of the weights' average
     log_every: int = 10  # steps
@@ -41,10 +41,12 @@ class TrainConfig(Config, frozen=True, kw_only=True):
             raise ValueError("give either steps or minutes")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise ValueError("steps and minutes are above 0")
-        counts = {"accumulate": self.accumulate, "checkpoint_every": self.checkpoint_every}
+        counts = {"accumulate": self.accumulate}
         for name, value in {**counts, "keep": self.keep, "log_every": self.log_every}.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}; it starts at 1")
+        if self.checkpoint_every <= 0:
+            raise ValueError(f"checkpoint_every is {self.checkpoint_every}; it is above 0")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}; a decay lies between 0 and 1")
 
@@ -142,7 +144,8 @@ def measure_step_seconds(
 ) -> float:
     """The mean wall time of a step, measured on a copy: objective and generators stay as they are.
 
-    The first steps, which pay for set-up, are left out; the slowest rank counts.
+    The first steps, which pay for set-up, are left out; the slowest rank counts. Checkpoints and validation
+    come on top.
     """
     trial = copy.deepcopy(objective)
     setup = min(3, steps - 1)

@@ -1,0 +1,5 @@
+"""`python -m sonorant`, which torchrun needs."""
+
+from sonorant.cli import main
+
+main()

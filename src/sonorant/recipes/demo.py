@@ -1,0 +1,215 @@
+"""The whole way once: real speech in, a measured representation, two recognisers and a report out.
+
+The recordings are those of the Amazon Queen. An encoder is pretrained on the untranscribed part, each saved
+checkpoint is scored without labels, and the best one is fine-tuned on ten minutes of transcripts, beside the
+same encoder from scratch with the same budget.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors.torch import save_file
+
+from sonorant import corpora
+from sonorant.asr.align import align
+from sonorant.config import convert, load
+from sonorant.data.manifest import Clip, read, write
+from sonorant.evaluate.information import InformationConfig, Score, label_free
+from sonorant.evaluate.linear import ProbeConfig
+from sonorant.evaluate.probe import probe
+from sonorant.evaluate.rows import Row, write_rows
+from sonorant.evaluate.store import FeatureStore
+from sonorant.evaluate.wer import character_error_rate, word_error_rate
+from sonorant.recipes.features import FRONTEND, extract, first_minutes, log_mel
+from sonorant.recipes.finetune import finetune
+from sonorant.recipes.fit import say
+from sonorant.recipes.measuring import Measurer, best_layer, parts
+from sonorant.recipes.pretrain import pretrain
+from sonorant.recipes.recognise import load_recogniser, recognise
+from sonorant.recipes.report import write_report
+from sonorant.recipes.settings import FinetuneConfig, PretrainConfig, load_encoder
+from sonorant.recipes.shipped import shipped
+
+PRETRAINING, FINETUNING = 0.46, 0.17  # shares of the minutes; fine-tuning is done twice
+PROBED = 10.0  # minutes to fit the probe on, and as many to measure it on
+
+
+@dataclass
+class Demo:
+    """A demo under way: where it writes, its budget in minutes, and the rows that it has measured."""
+
+    corpus: Path
+    out: Path
+    minutes: float
+    seed: int
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.measurer = Measurer("demo", self.seed)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Says what is done and keeps the time that it took."""
+        say(f"== {name}")
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        self.rows.append(self.measurer.row(name, "time", "seconds", seconds))
+        say(f"   {seconds:.0f} s")
+
+
+def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]:
+    """Everything, in `out`; the corpus is fetched into `corpus` unless it is there."""
+    demo = Demo(corpus, out, minutes, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    with demo.stage("fetch the recordings"):
+        if not (corpus / "all.jsonl").exists():
+            corpora.fetch("queen", corpus)
+    with demo.stage("align phones to measure with"):
+        dev, test = (_aligned(corpus, name) for name in ("dev", "test"))
+    with demo.stage("pretrain, score checkpoints"):
+        best = pretrain(_pretraining(demo))
+    with demo.stage("measure the representation"):
+        layer = _measure(demo, best, dev, test)
+        _picture(demo, best, layer, test[0])
+    for name, from_scratch in (("finetuned", False), ("scratch", True)):
+        with demo.stage(f"train the recogniser: {name}"):
+            finetune(_finetuning(demo, name, best, from_scratch=from_scratch))
+        with demo.stage(f"transcribe the test part: {name}"):
+            _recognise(demo, name)
+    (out / "results.jsonl").unlink(missing_ok=True)
+    write_rows(out / "results.jsonl", demo.rows)
+    say(f"report: {write_report(out)}")
+    return demo.rows
+
+
+def _aligned(corpus: Path, name: str) -> list[Clip]:
+    """Clips of a part with their phones; kept, because aligning takes a while."""
+    path = corpus / f"{name}-phones.jsonl"
+    if not path.exists():
+        clips = [clip for clip in read(corpus / f"{name}.jsonl") if clip.text]
+        aligned = align(first_minutes(clips, PROBED))
+        say(f"   {name}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} left out")
+        write(path, aligned.clips)
+    return read(path)
+
+
+def _pretraining(demo: Demo) -> PretrainConfig:
+    settings = load(
+        shipped("demo_pretrain"),
+        [
+            f"seed={demo.seed}",
+            f"out={json.dumps(str(demo.out / 'pretrain'))}",
+            f"data.manifest={json.dumps(str(demo.corpus / 'untranscribed.jsonl'))}",
+            f"score.manifest={json.dumps(str(demo.corpus / 'dev.jsonl'))}",
+            f"train.minutes={demo.minutes * PRETRAINING}",
+        ],
+    )
+    return convert(settings, PretrainConfig)
+
+
+def _finetuning(demo: Demo, name: str, pretrained: Path, *, from_scratch: bool) -> FinetuneConfig:
+    settings = load(
+        shipped("demo_finetune"),
+        [
+            f"seed={demo.seed}",
+            f"out={json.dumps(str(demo.out / name))}",
+            f"pretrained={json.dumps(str(pretrained))}",
+            f"from_scratch={json.dumps(from_scratch)}",
+            f"data.manifest={json.dumps(str(demo.corpus / 'paired-10m.jsonl'))}",
+            f"train.minutes={demo.minutes * FINETUNING}",
+        ],
+    )
+    return convert(settings, FinetuneConfig)
+
+
+def _stores(demo: Demo, best: Path, clips: Sequence[Clip]) -> dict[str, FeatureStore]:
+    """The features of trained and untrained encoder, and log-mel alone."""
+    torch.manual_seed(demo.seed)
+    sources = {
+        "trained": load_encoder(best),
+        "untrained": load_encoder(best, untrained=True),
+        "log-mel": log_mel(),
+    }
+    stores = {}
+    for name, encoder in sources.items():
+        path = demo.out / "features" / name
+        if not (path / "features.json").exists():
+            extract(encoder, clips, path, provenance={"checkpoint": best.name, "seed": demo.seed})
+        stores[name] = FeatureStore(path)
+    return stores
+
+
+def _measure(demo: Demo, best: Path, dev: Sequence[Clip], test: Sequence[Clip]) -> str:
+    """Scores and probes of every layer; gives the one that the label-free score calls best."""
+    stores = _stores(demo, best, [*dev, *test])
+    split = parts(dev, test)
+    information, probing = InformationConfig(seed=demo.seed), ProbeConfig(seed=demo.seed)
+    layers = [layer for layer in stores["trained"].layers if layer != FRONTEND]
+
+    def score(model: str, layer: str) -> Score:
+        return label_free(stores[model], layer, information, target_layer=FRONTEND, parts=split)
+
+    scores = {layer: score("trained", layer) for layer in layers}
+    best_one = best_layer(scores)
+    for layer in layers:
+        demo.rows += demo.measurer.information(f"trained {layer}", scores[layer])
+    demo.rows += demo.measurer.information(f"untrained {best_one}", score("untrained", best_one))
+    probed = [("log-mel", FRONTEND), ("trained", FRONTEND), ("untrained", best_one)]
+    for model, layer in [*probed, *(("trained", layer) for layer in layers)]:
+        found = probe(stores[model], layer, [*dev, *test], probing, parts=split)
+        demo.rows.append(demo.measurer.accuracy(_subject(model, layer), found))
+    return best_one
+
+
+def _subject(model: str, layer: str) -> str:
+    if model == "log-mel":
+        return "log-mel"
+    return "log-mel stacked" if layer == FRONTEND else f"{model} {layer}"
+
+
+def _picture(demo: Demo, best: Path, layer: str, clip: Clip) -> None:
+    """A test utterance's spectrogram and the best layer's features, for the report."""
+    store, plain = FeatureStore(demo.out / "features" / "trained"), FeatureStore(demo.out / "features" / "log-mel")
+    place = store.ids.index(clip.id)
+    save_file(
+        {
+            "spectrogram": plain.load(FRONTEND)[plain.ids.index(clip.id)].contiguous(),
+            "features": store.load(layer)[place].contiguous(),
+        },
+        demo.out / "picture.safetensors",
+        {"clip": clip.id, "layer": layer, "seconds": f"{clip.seconds:.3f}", "text": clip.text or ""},
+    )
+
+
+def _recognise(demo: Demo, name: str) -> None:
+    """Hypotheses of the test part, and their error rates."""
+    clips = [clip for clip in read(demo.corpus / "test.jsonl") if clip.text]
+    hypotheses, factor = recognise(clips, load_recogniser(demo.out / name))
+    lines = (msgspec.json.encode(hypothesis.row()) + b"\n" for hypothesis in hypotheses)
+    (demo.out / name / "hypotheses.jsonl").write_bytes(b"".join(lines))
+    pairs = [(each.reference or "", each.hypothesis) for each in hypotheses]
+    for metric, rate in (("CER", character_error_rate(pairs)), ("WER", word_error_rate(pairs))):
+        demo.rows.append(
+            demo.measurer.row(
+                name, "recognition", metric, rate.rate, low=rate.low, high=rate.high, n=rate.utterances
+            )
+        )
+    demo.rows.append(demo.measurer.row(name, "recognition", "real-time factor", factor, n=len(clips)))
+
+
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The demo's one table, for the terminal."""
+    lines = []
+    for row in rows:
+        interval = "" if row.low is None or row.high is None else f"  [{row.low:.3f}, {row.high:.3f}]"
+        lines.append(f"{row.subject:38s} {row.task:44s} {row.metric:18s} {row.value:9.4f}{interval}")
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""Fine-tuning: an encoder and some transcribed speech in, a recogniser out."""
+
+from pathlib import Path
+
+import torch
+
+from sonorant.asr.vocabulary import Vocabulary
+from sonorant.config import ConfigError
+from sonorant.data.dataset import DataConfig, Dataset
+from sonorant.data.manifest import Clip, read
+from sonorant.objective import objective_config
+from sonorant.recipes.fit import Job, fit, say
+from sonorant.recipes.settings import FinetuneConfig, load_encoder, plain
+
+VOCABULARY = "vocabulary.json"
+
+
+def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
+    """Trains a CTC recogniser, or continues, and gives its best checkpoint."""
+    clips = transcribed(Path(config.data.manifest))
+    vocabulary = Vocabulary.of((clip.text or "" for clip in clips), normalisation=config.normalisation)
+    if "labels" in config.objective:
+        raise ConfigError("objective.labels: follows from the transcripts (leave it out)")
+    method = objective_config({"name": "ctc", **config.objective, "labels": len(vocabulary)})
+    torch.manual_seed(config.seed)
+    encoder = load_encoder(Path(config.pretrained), untrained=config.from_scratch, changes=config.encoder)
+    if config.from_scratch:
+        torch.manual_seed(config.seed)  # the head starts alike with and without pretraining
+    objective = method.build(encoder)
+    dataset = labelled_dataset(clips, config.data, vocabulary)
+    minutes = sum(dataset.seconds(crop=False)) / 60
+    start = "new weights" if config.from_scratch else f"weights of {config.pretrained}"
+    say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
+    run = Path(config.out)
+    run.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(run / VOCABULARY)
+    validation = None
+    if config.data.validation is not None:
+        validation = labelled_dataset(transcribed(Path(config.data.validation)), config.data, vocabulary)
+    job = Job(
+        run=run,
+        objective=objective,
+        dataset=dataset,
+        config=config.train,
+        seed=config.seed,
+        settings=plain(config),
+        validation=validation,
+    )
+    return fit(job, quiet=quiet)
+
+
+def transcribed(path: Path) -> list[Clip]:
+    """The clips of a manifest that have a text. ConfigError: none has."""
+    clips = [clip for clip in read(path) if clip.text]
+    if not clips:
+        raise ConfigError(f"{path}: no clip has a text (fine-tuning needs transcripts)")
+    return clips
+
+
+def labelled_dataset(clips: list[Clip], config: DataConfig, vocabulary: Vocabulary) -> Dataset:
+    """Clips with the labels of their texts; characters that training never saw are skipped."""
+    return Dataset(clips, config, lambda clip: vocabulary.labels(clip, skip_unknown=True))

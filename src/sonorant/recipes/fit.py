@@ -1,0 +1,189 @@
+"""One way to train, for every objective: resume or begin, step, log, save, look at the held-out loss."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+
+from sonorant.config import ConfigError
+from sonorant.data.dataset import Dataset
+from sonorant.encoders.base import Encoder
+from sonorant.objective import Objective
+from sonorant.train import checkpoint, distributed
+from sonorant.train.average import Average
+from sonorant.train.checkpoint import State
+from sonorant.train.log import Log
+from sonorant.train.loop import Epochs, TrainConfig, autocast_type, measure_step_seconds, train
+from sonorant.train.optim import adamw
+from sonorant.train.schedule import steps_for
+from sonorant.types import Batch
+
+PREPARING = 20  # batches that an objective may be fitted to before it is trained
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, and where it goes."""
+
+    run: Path
+    objective: Objective
+    dataset: Dataset
+    config: TrainConfig
+    seed: int
+    settings: dict[str, Any]  # the whole configuration, as it is saved
+    validation: Dataset | None = None
+    score: Callable[[Encoder, int], dict[str, float]] | None = None
+    """Figures of the encoder at a step, `score` among them: the higher the better. Called before each
+    checkpoint, on rank 0; the best one is kept."""
+
+
+def fit(job: Job, *, quiet: bool = False) -> Path:
+    """Trains to the end, from the run's last checkpoint if there is one; gives the best checkpoint.
+
+    The best is the one with the highest score, without scores the one with the lowest validation loss,
+    without either the last one. ConfigError: the run was begun with other settings.
+    """
+    with distributed.session():
+        return _fit(job, quiet=quiet)
+
+
+def _fit(job: Job, *, quiet: bool) -> Path:
+    device = distributed.device()
+    job.objective.to(device)
+    optimizer = adamw(job.objective, job.config.optimizer)
+    average = None if job.config.ema is None else Average(job.objective, job.config.ema)
+    state = _resume(job, optimizer, average)
+    if state is None:
+        job.objective.prepare(batch.to(device) for batch in islice(_epoch(job, 0, 0), PREPARING))
+        state = State(step=0, total=_total(job))
+    epochs = Epochs(lambda epoch, start: _epoch(job, epoch, start), state.epoch, state.batch)
+    steps = train(
+        job.objective,
+        optimizer,
+        epochs,
+        job.config,
+        total=state.total,
+        start=state.step,
+        average=average,
+    )
+    every = _interval(job.config.checkpoint_every, state.total)
+    with Log(job.run, total=state.total, start=state.step, every=job.config.log_every, quiet=quiet) as log:
+        for step in steps:
+            log.step(step)
+            if step.number % every and step.number != state.total:
+                continue
+            state = _saved(job, optimizer, average, state=state, epochs=epochs, step=step.number, log=log)
+    best = state.best_step if state.best_step is not None else state.total
+    return checkpoint.step_folder(job.run / f"step_{best:07d}")
+
+
+def _interval(every: float, total: int) -> int:
+    """Steps from one checkpoint to the next."""
+    return max(1, round(every * total if every < 1 else every))
+
+
+def _epoch(job: Job, epoch: int, start: int) -> Iterator[Batch]:
+    return job.dataset.batches(
+        job.seed, epoch, start=start, rank=distributed.rank(), world=distributed.world()
+    )
+
+
+def _resume(job: Job, optimizer: torch.optim.Optimizer, average: Average | None) -> State | None:
+    """Where the run stands, with everything restored; None if it has not begun."""
+    folder = checkpoint.latest(job.run)
+    if folder is None:
+        return None
+    before = checkpoint.read_config(folder)
+    changed = sorted(
+        key for key in before.keys() | job.settings.keys() if before.get(key) != job.settings.get(key)
+    )
+    if changed:
+        raise ConfigError(
+            f"{job.run}: was begun with other settings of {', '.join(changed)} "
+            "(continue with the same ones, or choose another `out`)"
+        )
+    return checkpoint.load(folder, objective=job.objective, optimizer=optimizer, average=average)
+
+
+def _total(job: Job) -> int:
+    """The number of steps: as set, or as many as fit into the minutes at the speed measured now."""
+    config = job.config
+    if config.steps is not None:
+        return config.steps
+    assert config.minutes is not None
+
+    def optimizer(module: nn.Module) -> torch.optim.Optimizer:
+        return adamw(module, config.optimizer)
+
+    seconds = measure_step_seconds(job.objective, optimizer, _endless(job), config)
+    return steps_for(config.minutes, seconds)
+
+
+def _endless(job: Job) -> Iterator[Batch]:
+    return Epochs(lambda epoch, start: _epoch(job, epoch, start))
+
+
+def _saved(
+    job: Job,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    *,
+    state: State,
+    epochs: Epochs,
+    step: int,
+    log: Log,
+) -> State:
+    """Measures, saves, and keeps the last checkpoints and the best one. One rank does it, all are told."""
+    if distributed.rank() == 0:
+        figure = _figure(job, step, log)
+        state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
+        if figure is not None and (state.best is None or figure > state.best):
+            state = msgspec.structs.replace(state, best=figure, best_step=step)
+        checkpoint.save(
+            job.run, state, objective=job.objective, optimizer=optimizer, config=job.settings, average=average
+        )
+        checkpoint.prune(job.run, job.config.keep, protect={state.best_step})
+    return distributed.gather(state)[0]
+
+
+def _figure(job: Job, step: int, log: Log) -> float | None:
+    """What tells how good a checkpoint is, the higher the better; None where nothing does."""
+    figures: dict[str, float] = {}
+    if job.validation is not None:
+        figures["validation_loss"] = validation_loss(job.objective, job.validation, job.config)
+    if job.score is not None:
+        figures |= job.score(job.objective.encoder, step)
+    if figures:
+        log.row(step, figures)
+    if "validation_loss" in figures:
+        return figures.get("score", -figures["validation_loss"])
+    return figures.get("score")
+
+
+@torch.no_grad()
+def validation_loss(objective: Objective, dataset: Dataset, config: TrainConfig) -> float:
+    """The mean loss over a held-out set, in evaluation mode; masks are the same every time."""
+    device = next(objective.parameters()).device
+    dtype = autocast_type(config.precision, device)
+    total, count = 0.0, 0
+    objective.eval()
+    with torch.random.fork_rng():
+        for batch in dataset.in_order():
+            torch.manual_seed(batch.seed)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                loss = objective(batch.to(device))
+            total, count = total + float(loss.total), count + int(loss.count)
+    objective.train()
+    return total / count if count else float("nan")
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """A line for people, on the standard error."""
+    if not quiet and distributed.rank() == 0:
+        print(text, file=sys.stderr, flush=True)

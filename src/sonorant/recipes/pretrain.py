@@ -1,0 +1,74 @@
+"""Pretraining: untranscribed speech in, an encoder and its label-free scores out."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from sonorant.data.dataset import Dataset
+from sonorant.data.manifest import read
+from sonorant.encoders.base import Encoder
+from sonorant.encoders.build import build
+from sonorant.evaluate.information import Score, label_free
+from sonorant.evaluate.store import FeatureStore
+from sonorant.objective import objective_config
+from sonorant.recipes.features import FRONTEND, extract, first_minutes
+from sonorant.recipes.fit import Job, fit, say
+from sonorant.recipes.settings import PretrainConfig, ScoreConfig, plain
+
+
+def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
+    """Trains, or continues, and gives the checkpoint with the best label-free score (or the last one)."""
+    method = objective_config(config.objective)
+    torch.manual_seed(config.seed)
+    objective = method.build(build(config.encoder))
+    dataset = Dataset(read(Path(config.data.manifest)), config.data)
+    run, score = Path(config.out), config.score
+    hours = sum(dataset.seconds(crop=False)) / 3600
+    weights = sum(each.numel() for each in objective.encoder.parameters()) / 1e6
+    padding = dataset.padding_share(dataset.plan(config.seed, 0))
+    say(
+        f"{len(dataset.clips)} utterances, {hours:.2f} h ({dataset.skipped} too short); padding {padding:.1%}; "
+        f"encoder of {weights:.1f} M parameters",
+        quiet=quiet,
+    )
+    job = Job(
+        run=run,
+        objective=objective,
+        dataset=dataset,
+        config=config.train,
+        seed=config.seed,
+        settings=plain(config),
+        validation=_validation(config),
+        score=None if score is None else lambda encoder, step: _score(encoder, score, run, step),
+    )
+    return fit(job, quiet=quiet)
+
+
+def _validation(config: PretrainConfig) -> Dataset | None:
+    if config.data.validation is None:
+        return None
+    return Dataset(read(Path(config.data.validation)), config.data)
+
+
+def _score(encoder: Encoder, config: ScoreConfig, run: Path, step: int) -> dict[str, float]:
+    """The label-free score of the best layer, and which one that is."""
+    folder = run / "scoring"
+    shutil.rmtree(folder, ignore_errors=True)
+    clips = first_minutes(read(Path(config.manifest)), config.minutes)
+    extract(encoder, clips, folder, provenance={"step": step})
+    encoder.train()
+    scores = label_free_scores(folder, config)
+    shutil.rmtree(folder)
+    best = max(scores, key=lambda name: scores[name].bound.nats)
+    return {"score": scores[best].bound.nats, "score_layer": float(best.rpartition("_")[2])}
+
+
+def label_free_scores(folder: Path, config: ScoreConfig) -> dict[str, Score]:
+    """What each layer tells of the clusters of the log-mel frames (or whatever the front end gives) 0.2 s on.
+
+    One fixed space for all layers and checkpoints: a model cannot make it easier to predict.
+    """
+    store = FeatureStore(folder)
+    names = config.layers or tuple(name for name in store.layers if name != FRONTEND)
+    return {name: label_free(store, name, config.information, target_layer=FRONTEND) for name in names}

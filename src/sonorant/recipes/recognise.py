@@ -1,0 +1,109 @@
+"""A recogniser from its run folder, and what it makes of files and of manifests."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sonorant.asr.decode import beam, greedy, words
+from sonorant.asr.transcribe import Recogniser
+from sonorant.asr.vocabulary import Vocabulary
+from sonorant.config import ConfigError
+from sonorant.data.dataset import DataConfig, Dataset
+from sonorant.data.manifest import Clip
+from sonorant.objective import objective_config
+from sonorant.objectives.ctc import CTC
+from sonorant.recipes.finetune import VOCABULARY
+from sonorant.recipes.settings import load_encoder
+from sonorant.train import checkpoint, distributed
+from sonorant.train.loop import autocast_type
+from sonorant.types import Padded
+
+
+def load_recogniser(path: Path) -> Recogniser:
+    """The recogniser of a fine-tuning run (its best checkpoint) or of one of its checkpoints.
+
+    ConfigError: the run is not one of fine-tuning.
+    """
+    folder = best_checkpoint(path)
+    settings = checkpoint.read_config(folder)
+    if "pretrained" not in settings:
+        raise ConfigError(f"{path}: a pretraining run; fine-tune it first (sonorant finetune --help)")
+    vocabulary = Vocabulary.load(folder.parent / VOCABULARY)
+    encoder = load_encoder(folder, untrained=True)
+    method = objective_config({"name": "ctc", **settings["objective"], "labels": len(vocabulary)})
+    objective = method.build(encoder)
+    assert isinstance(objective, CTC)
+    checkpoint.load(folder, objective=objective)
+    device = distributed.device()
+    objective.to(device).eval()
+    dtype = autocast_type("auto", device)
+
+    def log_probabilities(inputs: Padded) -> Padded:
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            return objective.log_probabilities(inputs.to(device))
+
+    return Recogniser(log_probabilities, encoder.frontend, vocabulary)
+
+
+def best_checkpoint(path: Path) -> Path:
+    """The checkpoint itself, or the best one of a run; its last one where none is known to be best."""
+    folder = checkpoint.step_folder(path)
+    if folder == path:
+        return folder
+    best = checkpoint.read_state(folder).best_step
+    return folder if best is None else checkpoint.step_folder(path / f"step_{best:07d}")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What was said, as far as it is known, and what was recognised."""
+
+    id: str
+    path: str
+    reference: str | None
+    hypothesis: str
+
+    def row(self) -> dict[str, Any]:
+        return {"id": self.id, "path": self.path, "reference": self.reference, "hypothesis": self.hypothesis}
+
+
+def recognise(
+    clips: Sequence[Clip],
+    recogniser: Recogniser,
+    *,
+    width: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Hypothesis], float]:
+    """The clips' hypotheses in their order, and the real-time factor: wall seconds over audio seconds.
+
+    `width`: prefixes that beam search keeps; None decodes greedily.
+    """
+    began = time.perf_counter()
+    frontend, vocabulary = recogniser.frontend, recogniser.vocabulary
+    config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
+    texts: dict[str, str] = {clip.id: "" for clip in clips}
+    audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
+    done = 0
+    for batch in Dataset(audible, config).in_order(60.0) if audible else ():
+        result = recogniser.log_probabilities(batch.inputs)
+        for row, name in enumerate(batch.ids):
+            frames = result.values[row, : int(result.lengths[row])].float().cpu().numpy()
+            tokens = greedy(frames) if width is None else beam(frames, width=width)
+            texts[name] = " ".join(word.text for word in words(tokens, vocabulary, 1.0))
+        done += len(batch.ids)
+        if progress is not None:
+            progress(done, len(audible))
+    hypotheses = [
+        Hypothesis(
+            id=clip.id,
+            path=clip.path,
+            reference=None if clip.text is None else vocabulary.normalise(clip.text),
+            hypothesis=texts[clip.id],
+        )
+        for clip in clips
+    ]
+    return hypotheses, (time.perf_counter() - began) / sum(clip.seconds for clip in clips)

@@ -1,0 +1,85 @@
+"""The configurations of whole runs, and what is built from them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from sonorant.config import Config, ConfigError, builtins, convert
+from sonorant.data.dataset import DataConfig
+from sonorant.encoders.base import Encoder
+from sonorant.encoders.build import EncoderConfig, build
+from sonorant.evaluate.information import InformationConfig
+from sonorant.train import checkpoint
+from sonorant.train.loop import TrainConfig
+
+
+class ScoreConfig(Config, frozen=True, kw_only=True):
+    """The label-free score of each checkpoint, on speech that is not trained on."""
+
+    manifest: str
+    minutes: Annotated[float, Meta(gt=0)] = 10.0  # of the manifest's audio, at most
+    layers: tuple[str, ...] | None = None  # of which the best one counts; null: all
+    information: InformationConfig = InformationConfig()
+
+
+class PretrainConfig(Config, frozen=True, kw_only=True):
+    """A pretraining run."""
+
+    out: str  # the run's folder
+    data: DataConfig
+    encoder: EncoderConfig
+    objective: dict[str, Any]  # `name` and the settings of that method
+    train: TrainConfig
+    score: ScoreConfig | None = None
+    seed: int = 0
+
+
+class FinetuneConfig(Config, frozen=True, kw_only=True):
+    """A recogniser's training: `pretrained` is a run's folder or one of its checkpoints.
+
+    With `from_scratch` the encoder has the same shape and new weights. `encoder` holds settings that differ
+    from the pretrained run's, such as dropout.
+    """
+
+    out: str
+    pretrained: str
+    data: DataConfig
+    objective: dict[str, Any]  # the settings of `ctc`, without `labels`
+    train: TrainConfig
+    encoder: dict[str, Any] = {}  # noqa: RUF012 (a Struct copies it)
+    from_scratch: bool = False
+    normalisation: str = "lower_alnum"  # of transcripts
+    seed: int = 0
+
+
+def encoder_settings(path: Path) -> dict[str, Any]:
+    """The encoder's settings in a run or checkpoint."""
+    settings = checkpoint.read_config(checkpoint.step_folder(path))
+    encoder = settings.get("encoder")
+    if not isinstance(encoder, dict):
+        raise ConfigError(f"{path}: its config.json tells of no encoder")
+    return encoder
+
+
+def load_encoder(path: Path, *, untrained: bool = False, changes: Mapping[str, Any] | None = None) -> Encoder:
+    """The encoder of a run or checkpoint; `untrained` leaves the weights as they were drawn."""
+    encoder = build(convert(merged(encoder_settings(path), changes or {}), EncoderConfig, path="encoder"))
+    if not untrained:
+        checkpoint.load_encoder(path, encoder)
+    return encoder
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others laid over them, group by group."""
+    result = dict(settings)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(value, Mapping) and isinstance(inner, dict) else value
+    return result
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """A configuration as it is saved beside the weights."""
+    return builtins(config)
