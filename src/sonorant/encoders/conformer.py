@@ -8,6 +8,8 @@ from sonorant.config import Config, ConfigError
 from sonorant.encoders.base import Context
 from sonorant.encoders.sizes import Positive, Probability, check_divides
 from sonorant.nn.attention import Angles, SelfAttention, key_mask
+from sonorant.nn.convolution import DepthwiseConvolution
+from sonorant.nn.dropout import Dropout
 from sonorant.nn.positions import rotary_angles
 from sonorant.types import Hidden, Padded
 
@@ -43,7 +45,7 @@ class Conformer(Context):
         self.dim = config.dim
         self.causal = False
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.apply(_initialise)
 
     def forward(self, frames: Padded) -> Hidden:
@@ -66,7 +68,7 @@ class _Layer(nn.Module):
         self.convolution = _Convolution(config)
         self.second = _feedforward(config)
         self.norm = nn.LayerNorm(config.dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -90,9 +92,7 @@ class _Convolution(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.dim)
         self.inward = nn.Linear(config.dim, 2 * config.dim)
-        self.depthwise = nn.Conv1d(
-            config.dim, config.dim, config.kernel, padding=config.kernel // 2, groups=config.dim
-        )
+        self.depthwise = DepthwiseConvolution(config.dim, kernel=config.kernel)
         self.depthwise_norm = nn.LayerNorm(config.dim)
         self.outward = nn.Linear(config.dim, config.dim)
 
@@ -102,8 +102,7 @@ class _Convolution(nn.Module):
         values = F.glu(self.inward(self.norm(values)), dim=-1)
         if mask is not None:
             values = values.masked_fill(~mask[:, 0, 0, :, None], 0)
-        values = self.depthwise(values.transpose(1, 2)).transpose(1, 2)
-        mixed: Tensor = self.outward(F.silu(self.depthwise_norm(values)))
+        mixed: Tensor = self.outward(F.silu(self.depthwise_norm(self.depthwise(values))))
         return mixed
 
 
@@ -112,9 +111,9 @@ def _feedforward(config: ConformerConfig) -> nn.Sequential:
         nn.LayerNorm(config.dim),
         nn.Linear(config.dim, config.expansion * config.dim),
         nn.SiLU(),
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
         nn.Linear(config.expansion * config.dim, config.dim),
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
     )
 
 

@@ -1,12 +1,14 @@
 """The recurrent context network of Autoregressive Predictive Coding."""
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sonorant.config import Config
 from sonorant.encoders.base import Context
 from sonorant.encoders.sizes import Positive, Probability, check_divides
+from sonorant.nn.dropout import Dropout
 from sonorant.types import Hidden, Padded
 
 
@@ -41,22 +43,26 @@ class GRU(Context):
             nn.GRU(config.dim, width, batch_first=True, bidirectional=config.bidirectional)
             for _ in range(config.layers)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, frames: Padded) -> Hidden:
-        outputs = [frames.values]
-        for index, layer in enumerate(self.layers):
-            inputs = self.dropout(outputs[-1]) if index else outputs[-1]
-            values = self._run(layer, Padded(inputs, frames.lengths))
-            outputs.append(inputs + values if self.config.residual else values)
-        return Hidden(tuple(outputs[1:]), frames.lengths)
+        values, outputs = frames.values.float(), []
+        for index, layer in enumerate(self.layers, start=1):
+            # a recurrence piles up the rounding errors of bfloat16, and is no faster in it
+            with torch.autocast(values.device.type, enabled=False):
+                recurrent = self._run(layer, Padded(values, frames.lengths))
+            if index < len(self.layers):
+                recurrent = self.dropout(recurrent)
+            values = values + recurrent if self.config.residual else recurrent
+            outputs.append(values)
+        return Hidden(tuple(outputs), frames.lengths)
 
-    def _run(self, layer: nn.Module, frames: Padded) -> torch.Tensor:
+    def _run(self, layer: nn.Module, frames: Padded) -> Float[Tensor, "batch time dim"]:
+        values: Tensor
         if self.causal:
-            # the padding comes last: no real step sees it
-            values: torch.Tensor = layer(frames.values)[0]
+            values, _ = layer(frames.values)  # the padding comes last: no real step sees it
             return values
-        packed = pack_padded_sequence(
-            frames.values, frames.lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        return pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=frames.values.shape[1])[0]
+        lengths, time = frames.lengths.cpu(), frames.values.shape[1]
+        packed = pack_padded_sequence(frames.values, lengths, batch_first=True, enforce_sorted=False)
+        values, _ = pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=time)
+        return values

@@ -10,6 +10,7 @@ from sonorant.config import Config
 from sonorant.encoders.base import Context
 from sonorant.encoders.sizes import Positive, Probability, check_divides
 from sonorant.nn.attention import Angles, SelfAttention, key_mask
+from sonorant.nn.dropout import Dropout
 from sonorant.nn.positions import ConvolutionalPositions, rotary_angles
 from sonorant.types import Hidden, Padded
 
@@ -52,7 +53,7 @@ class Transformer(Context):
         self.causal = False
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.apply(_initialise)
         if config.positions == "convolutional":
             self.positions = ConvolutionalPositions(
@@ -91,10 +92,10 @@ class _Layer(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(config.dim, config.feedforward),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.feedforward, config.dim),
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,

@@ -37,9 +37,8 @@ def log_mel(
         fourier = _fourier(length, device)
         triangles = _triangles(rate, length, mels, low, rate / 2 if high is None else high, device)
         frames = waveforms.values.float().unfold(1, length, step)
-        real, imaginary = (frames @ fourier).chunk(2, dim=-1)
-        energies = (real.square() + imaginary.square()) @ triangles
-        logarithms = energies.clamp(min=FLOOR).log()
+        energies = (frames @ fourier).square_() @ triangles
+        logarithms = energies.clamp_(min=FLOOR).log_()
     return Padded(logarithms, frame_counts(waveforms.lengths, length, step)).zeroed()
 
 
@@ -73,14 +72,14 @@ def _fourier(length: int, device: torch.device) -> Float[Tensor, "samples bins"]
 def _triangles(
     rate: int, length: int, mels: int, low: float, high: float, device: torch.device
 ) -> Float[Tensor, "bins mels"]:
-    """Triangular weights with equal distances on the mel scale."""
+    """Triangular weights with equal distances on the mel scale, for the real and the imaginary parts."""
     size = _transform_size(length)
     bins = mel(torch.arange(size // 2, dtype=torch.float64) * rate / size)[:, None]
     first, last = mel(torch.tensor([low, high], dtype=torch.float64)).tolist()
     edges = torch.linspace(first, last, mels + 2, dtype=torch.float64)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0).float().to(device)
+    return torch.minimum(rising, falling).clamp(min=0).repeat(2, 1).float().to(device)
 
 
 def _transform_size(length: int) -> int:
