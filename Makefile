@@ -1,0 +1,48 @@
+# make demo           the main job on real speech (about 15 minutes; make demo MINUTES=60 SEED=1)
+# make test           the whole test suite
+# make check          format, lint, types, layers
+# Each makes its environment in $(VENV) first. PIP_ARGS goes to every `pip install`.
+PYTHON ?= python3
+VENV ?= .venv
+MINUTES ?= 15
+SEED ?= 0
+OUT ?= demo
+PIP_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+
+.PHONY: demo test check format clean
+demo: $(VENV)/.demo
+	$(BIN)/sonorant demo --out $(OUT) --minutes $(MINUTES) --seed $(SEED)
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/.torch
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.torch
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+# torch first and alone: whatever comes later must not bring another one
+$(VENV)/.torch:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV) || { echo "the venv module is incomplete: install python3-venv, or give a Python that has it by PYTHON=..."; exit 2; }
+	$(PIP) torch
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
