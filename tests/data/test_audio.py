@@ -83,6 +83,14 @@ def test_a_part_of_a_file_is_the_slice(tmp_path, speech, suffix):
     np.testing.assert_allclose(tail, whole[30001:], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("length", [1, 400, 3000, 9000, 40000])
+def test_a_part_at_the_end_of_an_ogg_file_is_the_slice(tmp_path, speech, length):
+    path = save(tmp_path / "a.ogg", np.tile(speech, 3))
+    whole = load(Clip("a", str(path)), 16000)
+    part = load(Clip("a", str(path), len(whole) - length, length, 16000), 16000)
+    np.testing.assert_array_equal(part, whole[-length:])
+
+
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".ogg", ".opus"])
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_blocks_side_by_side_are_the_whole_file(tmp_path, speech, suffix, rate, monkeypatch):

@@ -1,6 +1,7 @@
 """Guards the batches: what a run meets is set by seed, epoch and utterance, not by threads or resuming."""
 
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -112,14 +113,14 @@ def test_what_is_drawn_later_owes_nothing_to_the_crop():
     data = dataset([clip for clip in CLIPS if clip.seconds > 1.2])
     whole = waves(data.in_order())
     places, draws = [], []
-    for epoch in range(8):
+    for epoch in range(5):
         for batch in data.batches(5, epoch):
             for row, (name, generator) in enumerate(zip(batch.ids, batch.generators(), strict=True)):
                 stretches = whole[name].unfold(0, 16000, 1)
                 first = (stretches[:, :64] == batch.inputs.values[row, :64]).all(1).nonzero()[0].item()
                 places.append(first / max(1, len(stretches) - 1))
                 draws.append(torch.rand((), generator=generator).item())
-    assert len(places) > 100
+    assert len(places) > 60
     assert abs(np.corrcoef(places, draws)[0, 1]) < 3 / len(places) ** 0.5
 
 
@@ -209,11 +210,11 @@ def test_a_bad_file_stops_the_epoch_where_it_comes_and_leaves_no_thread(workers)
 def test_an_abandoned_epoch_ends_its_threads_and_decodes_no_further(monkeypatch):
     data = dataset(batch_seconds=1.0, workers=2)
     made = []
-    whole = data._batch
-    monkeypatch.setattr(data, "_batch", lambda *key: made.append(key) or whole(*key))
+    monkeypatch.setattr(data, "_batch", lambda planned, crop: made.append(planned) or planned)
     batches = data.batches(5, 2)
     next(batches)
     assert [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    time.sleep(0.05)
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
     assert len(made) <= 7 < len(data.plan(5, 2))  # the look-ahead is bounded

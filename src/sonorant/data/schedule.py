@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
+Indices = Int64[np.ndarray, " _"]  # of the utterances of one batch
+
 _POOL = 64  # batches that a pool is cut into, about: more pad less, fewer mix lengths and neighbours better
 
 
@@ -61,7 +63,7 @@ def schedule(
     steps = by_load.reshape(-1, world)
     if shuffle:
         steps = steps[_shuffled(len(steps), seed, epoch, "steps")]
-    mine = [batches[step[(rank + number) % world]].tolist() for number, step in enumerate(steps)]
+    mine = [batches[number].tolist() for number in steps[:, rank]]
     return [Planned(tuple(b), tuple(utterance_seed(seed, epoch, index) for index in b)) for b in mine]
 
 
@@ -97,7 +99,7 @@ def _batches(
     order: Int64[np.ndarray, " utterances"],
     budget: float,
     pooled: bool,
-) -> list[Int64[np.ndarray, " batch"]]:
+) -> list[Indices]:
     """Utterances in `order`, sorted by length in each pool and cut where one more would break the budget."""
     starts = np.cumsum(lengths[order]) - lengths[order]
     pools = (starts // (_POOL * budget)).astype(np.int64) if pooled else np.zeros(len(order), np.int64)
@@ -111,7 +113,7 @@ def _batches(
     return np.split(order, cuts[1:])
 
 
-def _even(batches: list[Int64[np.ndarray, " batch"]], world: int) -> list[Int64[np.ndarray, " batch"]]:
+def _even(batches: list[Indices], world: int) -> list[Indices]:
     """The batches, with the fullest ones halved until their number is a multiple of `world`."""
     batches = list(batches)
     while len(batches) % world:
