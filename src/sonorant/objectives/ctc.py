@@ -113,9 +113,8 @@ class CTC(Objective):
         if config.layer is None:
             return hidden.last
         if config.layer >= len(hidden.layers):
-            raise ValueError(
-                f"objective.layer: {config.layer}, but the context has {len(hidden.layers)} layers"
-            )
+            last = len(hidden.layers) - 1
+            raise ValueError(f"objective.layer: {config.layer} is not one of the context's layers, 0 to {last}")
         return Padded(hidden.layers[config.layer], hidden.lengths)
 
     def _mask(self, frames: Padded, batch: Batch) -> Padded:

@@ -1,0 +1,124 @@
+"""Characters and their numbers: what a recogniser writes."""
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sonorant.data.manifest import Clip
+
+BLANK = 0
+SPACE = 1
+
+
+class VocabularyError(ValueError):
+    """A character, a label or a file that does not fit the vocabulary."""
+
+
+def lower_alnum(text: str) -> str:
+    """Letters and digits of any script, with their marks, in lower case, and apostrophes; else spaces."""
+    text = unicodedata.normalize("NFC", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    kept = "".join(_kept(character) for character in unicodedata.normalize("NFC", text))
+    return unnormalised(kept)
+
+
+def unnormalised(text: str) -> str:
+    """The text as it is, in Unicode's composed form and with single spaces between words."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _kept(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf":  # soft hyphens and joiners are invisible, and no word ends at one
+        return ""
+    return character if category[0] in "LMN" or character == "'" else " "
+
+
+NORMALISATIONS: Mapping[str, Callable[[str], str]] = {"lower_alnum": lower_alnum, "none": unnormalised}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Label 0 is CTC's blank, label 1 the space; the characters of the transcripts follow."""
+
+    characters: tuple[str, ...]  # from label 2 on
+    normalisation: str = "lower_alnum"
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in NORMALISATIONS:
+            raise VocabularyError(
+                f"normalisation: {self.normalisation!r} is not one of {', '.join(NORMALISATIONS)}"
+            )
+        for character in self.characters:
+            if len(character) != 1 or character.isspace():
+                raise VocabularyError(f"characters: expected single visible characters, got {character!r}")
+        if len(set(self.characters)) < len(self.characters):
+            raise VocabularyError("characters: one of them comes twice (each gets one label)")
+
+    def __len__(self) -> int:
+        """The number of labels, the blank and the space included."""
+        return len(self.characters) + 2
+
+    @classmethod
+    def of(cls, texts: Iterable[str], *, normalisation: str = "lower_alnum") -> "Vocabulary":
+        """The characters of transcripts, in Unicode's order."""
+        empty = cls((), normalisation)
+        characters = {character for text in texts for character in empty.normalise(text)} - {" "}
+        return cls(tuple(sorted(characters)), normalisation)
+
+    def normalise(self, text: str) -> str:
+        return NORMALISATIONS[self.normalisation](text)
+
+    def encode(self, text: str, *, skip_unknown: bool = False) -> list[int]:
+        """The labels of a text, normalised first. VocabularyError: it has a character without a label."""
+        numbers = {character: label for label, character in enumerate(self.characters, start=2)}
+        numbers[" "] = SPACE
+        text = self.normalise(text)
+        if not skip_unknown:
+            for character in text:
+                if character not in numbers:
+                    name = unicodedata.name(character, "no name")
+                    raise VocabularyError(
+                        f"{character!r} (U+{ord(character):04X}, {name}) in {text!r} has no label "
+                        "(build it from all transcripts, or skip unknown characters)"
+                    )
+        # Once more, since a skipped character may leave two spaces side by side.
+        known = "".join(character for character in text if character in numbers)
+        return [numbers[character] for character in " ".join(known.split())]
+
+    def labels(self, clip: Clip, *, skip_unknown: bool = False) -> list[int]:
+        """The labels of a clip's text. VocabularyError names the clip: no text, or an unknown character."""
+        if clip.text is None:
+            raise VocabularyError(
+                f"{clip.id}: has no text (give the clip one in the manifest, or leave it out)"
+            )
+        try:
+            return self.encode(clip.text, skip_unknown=skip_unknown)
+        except VocabularyError as error:
+            raise VocabularyError(f"{clip.id}: {error}") from error
+
+    def decode(self, labels: Sequence[int]) -> str:
+        """The text of labels without blanks. VocabularyError: a label that stands for no character."""
+        for label in labels:
+            if not SPACE <= label < len(self):
+                raise VocabularyError(f"label {label} is not between {SPACE} and {len(self) - 1}")
+        return "".join(" " if label == SPACE else self.characters[label - 2] for label in labels)
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as JSON, whole or not at all."""
+        content = {"normalisation": self.normalisation, "characters": list(self.characters)}
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf8")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """A vocabulary that `save` wrote. VocabularyError: the file is missing or holds something else."""
+        try:
+            content = json.loads(path.read_text(encoding="utf8"))
+            return cls(tuple(content["characters"]), content["normalisation"])
+        except OSError as error:
+            raise VocabularyError(f"{path}: cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise VocabularyError(f"{path}: not a vocabulary: {error}") from error

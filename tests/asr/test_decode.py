@@ -1,0 +1,124 @@
+"""Guards the decoders, against every path of tiny lattices, and the times and confidences of words."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sonorant.asr.decode import Token, beam, forced_alignment, greedy, prefix_beam_search, words
+from sonorant.asr.vocabulary import Vocabulary
+
+quick = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+lattices = st.tuples(st.integers(0, 5), st.integers(2, 4), st.integers(0, 2**32 - 1))
+
+
+def lattice(frames, labels, seed):
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(labels), size=frames)
+    return np.log(probabilities.reshape(frames, labels))
+
+
+def paths(rows):
+    """Every path with its collapsed labels and its log probability."""
+    for path in itertools.product(range(rows.shape[1]), repeat=len(rows)):
+        labels = tuple(label for label, _ in itertools.groupby(path) if label)
+        yield path, labels, sum(row[label] for row, label in zip(rows, path, strict=True))
+
+
+def labellings(rows, weight=lambda labels: 0.0):
+    totals = {}
+    for _, labels, value in paths(rows):
+        totals[labels] = np.logaddexp(totals.get(labels, -np.inf), value)
+    return {labels: total + weight(labels) for labels, total in totals.items()}
+
+
+@quick
+@given(lattices)
+def test_greedy_is_the_likeliest_path(shape):
+    rows = lattice(*shape)
+    _, labels, _ = max(paths(rows), key=lambda each: each[2])
+    assert tuple(token.label for token in greedy(rows)) == labels
+
+
+@quick
+@given(lattices)
+def test_a_wide_beam_is_the_likeliest_labelling(shape):
+    rows = lattice(*shape)
+    totals = labellings(rows)
+    labels, score = prefix_beam_search(rows, width=1000, candidates=10)
+    assert score == pytest.approx(max(totals.values()), abs=1e-9)
+    assert labels == max(totals, key=totals.get)
+
+
+@quick
+@given(lattices)
+def test_a_wide_beam_with_a_scorer_is_the_best_of_both_sums(shape):
+    rows = lattice(*shape)
+    table = np.log(np.random.default_rng(shape[2] + 1).uniform(0.05, 2.0, (4, 4)))
+
+    def scorer(labels):
+        return table[labels[-1] if labels else 0, : rows.shape[1]]
+
+    def weight(labels):
+        return sum(table[before, label] for before, label in itertools.pairwise((0, *labels)))
+
+    totals = labellings(rows, weight)
+    labels, score = prefix_beam_search(rows, width=1000, candidates=10, scorer=scorer)
+    assert score == pytest.approx(max(totals.values()), abs=1e-9)
+    assert labels == max(totals, key=totals.get)
+
+
+@quick
+@given(lattices, st.integers(1, 4), st.integers(1, 3))
+def test_a_narrow_beam_finds_a_labelling_no_likelier_than_it_is(shape, width, candidates):
+    rows = lattice(*shape)
+    labels, score = prefix_beam_search(rows, width=width, candidates=candidates)
+    assert score <= labellings(rows)[labels] + 1e-9
+
+
+def test_the_likeliest_labelling_is_not_that_of_the_likeliest_path():
+    rows = np.log([[0.6, 0.4], [0.6, 0.4]])  # no label: 0.36; label 1: 0.64 by three paths
+    assert greedy(rows) == []
+    assert [token.label for token in beam(rows)] == [1]
+
+
+@quick
+@given(lattices)
+def test_alignment_is_the_likeliest_path_of_its_labels(shape):
+    rows = lattice(*shape)
+    likeliest = {}
+    for path, labels, value in paths(rows):
+        likeliest[labels] = max(likeliest.get(labels, (-np.inf, ())), (value, path))
+    for labels, (_, path) in likeliest.items():
+        expected = []
+        for label, run in itertools.groupby(range(len(path)), key=path.__getitem__):
+            frames = list(run)
+            if label:
+                confidence = np.exp(rows[frames, label]).mean()
+                expected.append(Token(label, frames[0], frames[-1] + 1, pytest.approx(confidence)))
+        assert forced_alignment(rows, labels) == expected
+
+
+def test_labels_that_need_more_frames_are_refused():
+    assert len(forced_alignment(lattice(3, 3, 0), [1, 1])) == 2
+    with pytest.raises(ValueError, match="2 labels need 3 frames, but there are 2"):
+        forced_alignment(lattice(2, 3, 0), [1, 1])
+
+
+def test_words_have_the_times_and_the_confidence_of_their_characters():
+    vocabulary = Vocabulary.of(["a b"])
+    tokens = [Token(1, 0, 1, 1.0), Token(2, 3, 4, 0.9), Token(3, 5, 7, 0.4), Token(1, 8, 9, 0.1)]
+    tokens += [Token(1, 10, 11, 0.2), Token(3, 12, 13, 0.5)]
+    first, second = words(tokens, vocabulary, 0.02)
+    assert (first.text, first.start, first.end) == ("ab", pytest.approx(0.06), pytest.approx(0.14))
+    assert first.confidence == pytest.approx(0.6)
+    assert (second.text, second.start, second.end) == ("b", pytest.approx(0.24), pytest.approx(0.26))
+    assert list(words([], vocabulary, 0.02)) == []
+
+
+def test_characters_cover_their_runs_of_frames():
+    rows = np.log([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.3, 0.5, 0.2], [0.1, 0.2, 0.7], [0.9, 0.05, 0.05]])
+    assert greedy(rows) == [Token(1, 1, 3, pytest.approx(0.6)), Token(2, 3, 4, pytest.approx(0.7))]
