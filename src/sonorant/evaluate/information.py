@@ -1,0 +1,265 @@
+"""How much a representation tells, in nats: lower bounds on mutual information, with and without labels.
+
+Alexander H. Liu, Sung-Lin Yeh and James Glass, "Revisiting self-supervised learning of speech representation
+from a mutual information perspective", ICASSP 2024, https://arxiv.org/abs/2401.08833. For two sections of an
+utterance with representations Z_a and Z_b, k-means f and a linear probe q,
+
+    I(Z_a; Z_b) >= I(Z_a; f(Z_b)) >= H(f(Z_b)) - E[-log q(f(Z_b) | Z_a)]        without labels
+    I(Z; Y)     >= H(Y) - E[-log q(Y | Z)]                                      with labels
+
+Here the sections are single frames, Z_b `gap` seconds after Z_a. Three things keep the bound one: f and q see
+training utterances only, the cross-entropy is that of held-out utterances, and the entropy is that of the
+same held-out labels. The entropy carries Miller and Madow's correction, (observed labels -
+1) / 2N; the plug-in estimate is reported beside it. Neighbouring frames are alike, which makes the correction
+too small rather than too large.
+
+The label-free score is `label_free` with its default settings: 100 clusters and a gap of 0.2 s. What two
+frames share at a gap within a syllable is mostly phonetic; what they share over seconds is mostly speaker and
+channel. What to mind when reading it:
+
+- It cannot exceed log(codes). Compare scores of the same codes, gap, utterances and budget; read the
+  curve over codes and gaps and the ratio of information to entropy, not one number.
+- Targets live in the model's own space, and features that are merely smooth predict themselves well: frames
+  of an untrained network on overlapping windows do. Where models are compared, name one fixed space for all
+  (`targets`: the log-mel front end, say), which no model can make easier to predict.
+- A bidirectional context network has seen Z_b's audio when it computes Z_a.
+- The shuffled control, targets from other utterances, has to be about zero. It may be a little below, as may
+  any bound that says nothing; nothing is clipped.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sonorant.data.manifest import Clip
+from sonorant.evaluate.labels import labelled_frames
+from sonorant.evaluate.linear import ProbeConfig, fit, standardizer
+from sonorant.evaluate.sampling import (
+    Examples,
+    Parts,
+    SamplingError,
+    Sections,
+    gather,
+    interval,
+    resamples,
+    split,
+)
+from sonorant.evaluate.store import FeatureStore
+from sonorant.nn.kmeans import kmeans
+
+CLUSTERED = 10_000  # training frames that k-means is fitted to, or fifty a code if that is more
+
+
+class InformationConfig(ProbeConfig, frozen=True, kw_only=True):
+    """The settings of the label-free score; the defaults are the score that the project reports."""
+
+    codes: int = 100
+    gap: float = 0.2  # seconds, rounded to frames
+    frames: int = 30_000
+    updates: int = 480
+    learning_rates: tuple[float, ...] = (3e-3,)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A lower bound in nats with its 95 % interval over held-out utterances, and the terms it is made of."""
+
+    nats: float
+    low: float
+    high: float
+    entropy: float  # of the held-out labels, corrected
+    plugin_entropy: float  # the same, not corrected
+    cross_entropy: float  # of the held-out labels given the frames
+    labels: int  # clusters or classes
+    learning_rate: float
+
+    @property
+    def bits(self) -> float:
+        return self.nats / math.log(2)
+
+    @property
+    def ratio(self) -> float:
+        """The share of the entropy that the frames tell; 0 where there is nothing to tell."""
+        return self.nats / self.entropy if self.entropy else 0.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a layer tells of its targets, what it tells of shuffled ones, and what both rest on."""
+
+    layer: str
+    targets: str  # the layer whose clusters are predicted, or "units"
+    gap: float  # seconds from a frame's centre to its target's
+    bound: Bound
+    shuffled: Bound
+    train_frames: int
+    test_frames: int
+    test_utterances: int
+    unseen: int  # test frames whose label is in no training utterance
+    seed: int
+    seconds: float  # of wall time
+
+
+def label_free(
+    store: FeatureStore,
+    layer: str,
+    config: InformationConfig | None = None,
+    *,
+    targets: FeatureStore | None = None,
+    target_layer: str | None = None,
+    parts: Parts | None = None,
+) -> Score:
+    """What a layer's frames tell of the clusters of frames `gap` seconds later.
+
+    The clusters are those of the layer itself, or of `target_layer`, or of a layer of the store `targets`,
+    whose frames may have another rate: the nearest in time counts. Without `parts`, utterances are split by a
+    hash of their ids; `split(ids, groups=speakers)` measures on other speakers than those fitted to.
+    """
+    started = time.perf_counter()
+    config = config or InformationConfig()
+    target_layer = target_layer or layer
+    pairs, gap = _pairs(store, layer, targets=targets or store, target_layer=target_layer, gap=config.gap)
+    gathered = [
+        gather(pairs, ids, limit=limit, seed=config.seed)
+        for ids, limit in (parts or split(store.ids)).shares(config.frames)
+    ]
+    sections = _clustered(gathered, config)
+    return _score(sections, config, layer=layer, targets=target_layer, gap=gap, started=started)
+
+
+def curve(
+    store: FeatureStore,
+    layer: str,
+    config: InformationConfig | None = None,
+    *,
+    codes: Sequence[int] = (50, 100, 200, 500),
+    gaps: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0),
+    targets: FeatureStore | None = None,
+    target_layer: str | None = None,
+    parts: Parts | None = None,
+) -> list[Score]:
+    """The label-free score over numbers of clusters and over gaps in seconds, codes by codes."""
+    config = config or InformationConfig()
+    settings = [msgspec.structs.replace(config, codes=count, gap=gap) for count in codes for gap in gaps]
+    return [
+        label_free(store, layer, setting, targets=targets, target_layer=target_layer, parts=parts)
+        for setting in settings
+    ]
+
+
+def labelled(
+    store: FeatureStore,
+    layer: str,
+    clips: Iterable[Clip],
+    config: ProbeConfig | None = None,
+    *,
+    parts: Parts | None = None,
+) -> Score:
+    """What a layer's frames tell of the units spoken at their centres; silence is a unit.
+
+    Labels that training does not have share one class, which keeps the bound valid.
+    """
+    started = time.perf_counter()
+    config = config or ProbeConfig()
+    frames = labelled_frames(store, layer, clips, parts=parts, limit=config.frames, seed=config.seed)
+    score = _score(frames.sections, config, layer=layer, targets="units", gap=0.0, started=started)
+    return replace(score, unseen=frames.unseen)
+
+
+def bound(sections: Sections, config: ProbeConfig) -> Bound:
+    """H(labels) - E[-log q(labels | frames)] on the test section, q fitted on the others.
+
+    The interval is that of bootstrap samples of the test utterances, moved so that their mean is the
+    estimate: a sample repeats utterances, which makes its own entropy too small.
+    """
+    train, test = sections.train, sections.test
+    classes = sections.classes
+    probe = fit(train, sections.validation, classes=classes, config=config)
+    nats = -probe.log_probabilities(test.frames).gather(1, test.labels[:, None])[:, 0].double()
+    _, owners = test.utterances.unique(return_inverse=True)
+    utterances = int(owners.max()) + 1
+    counts = torch.bincount(owners * classes + test.labels, minlength=utterances * classes)
+    counts = counts.view(utterances, classes).double()
+    costs = torch.zeros(utterances, dtype=torch.float64).index_add_(0, owners, nats)
+    draws = resamples(utterances, seed=config.seed)
+    replicates = entropy(draws @ counts) - draws @ costs / (draws @ counts.sum(1))
+    whole = counts.sum(0)
+    estimate = float(entropy(whole) - nats.mean())
+    low, high = interval(replicates - replicates.mean() + estimate)
+    return Bound(
+        nats=estimate,
+        low=low,
+        high=high,
+        entropy=float(entropy(whole)),
+        plugin_entropy=float(entropy(whole, correct=False)),
+        cross_entropy=float(nats.mean()),
+        labels=int((torch.bincount(train.labels) > 0).sum()),
+        learning_rate=probe.learning_rate,
+    )
+
+
+def entropy(counts: Float[Tensor, "*draws labels"], *, correct: bool = True) -> Float[Tensor, "*draws"]:
+    """The entropy in nats of labels counted so often, with Miller and Madow's correction or plugged in."""
+    total = counts.sum(-1)
+    plugin = total.log() - torch.special.xlogy(counts, counts).sum(-1) / total
+    correction = ((counts > 0).sum(-1) - 1) / (2 * total)
+    return torch.add(plugin, correction) if correct else plugin
+
+
+def _pairs(
+    store: FeatureStore, layer: str, *, targets: FeatureStore, target_layer: str, gap: float
+) -> tuple[dict[str, tuple[Tensor, Tensor]], float]:
+    """Each utterance's frames with the target frames nearest to `gap` seconds later, and the true gap."""
+    wanted = dict(zip(targets.ids, targets.load(target_layer), strict=True))
+    pairs, gaps = {}, []
+    for name, frames in zip(store.ids, store.load(layer), strict=True):
+        if name not in wanted:
+            raise SamplingError(f"{name}: not in {targets.path} (extract both stores from one manifest)")
+        times = store.centre(0) + store.frame_seconds * torch.arange(len(frames), dtype=torch.float64)
+        # halves always up, in spite of rounding: else neighbouring frames get different gaps
+        nearest = ((times + gap - targets.centre(0)) / targets.frame_seconds + 0.5 + 1e-6).floor().long()
+        inside = (nearest >= 0) & (nearest < len(wanted[name]))
+        pairs[name] = frames[inside], wanted[name][nearest[inside]]
+        gaps.append(targets.centre(0) + targets.frame_seconds * nearest[inside] - times[inside])
+    return pairs, round(torch.cat(gaps).mean().item(), 6)
+
+
+def _clustered(
+    gathered: Sequence[tuple[Tensor, Tensor, Int[Tensor, " n"]]], config: InformationConfig
+) -> Sections:
+    """The sections with clusters for targets; only the first, the training section, shapes the clusters."""
+    targets = gathered[0][1]
+    standardize = standardizer(targets)
+    generator = torch.Generator().manual_seed(config.seed)
+    fitted = torch.randperm(len(targets), generator=generator)[: max(CLUSTERED, 50 * config.codes)]
+    clusters = kmeans(standardize(targets[fitted]), config.codes, generator=generator)
+    train, validation, test = (
+        Examples(frames, clusters.assign(standardize(target)), utterances)
+        for frames, target, utterances in gathered
+    )
+    return Sections(train, validation, test)
+
+
+def _score(
+    sections: Sections, config: ProbeConfig, *, layer: str, targets: str, gap: float, started: float
+) -> Score:
+    generator = torch.Generator().manual_seed(config.seed)
+    return Score(
+        layer=layer,
+        targets=targets,
+        gap=gap,
+        bound=bound(sections, config),
+        shuffled=bound(sections.shuffled(generator), config),
+        train_frames=len(sections.train.labels),
+        test_frames=len(sections.test.labels),
+        test_utterances=len(sections.test.utterances.unique()),
+        unseen=0,
+        seed=config.seed,
+        seconds=time.perf_counter() - started,
+    )

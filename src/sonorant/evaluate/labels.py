@@ -1,0 +1,80 @@
+"""The label of each frame, from a clip's units: what is spoken at the frame's centre."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sonorant.data.manifest import Clip
+from sonorant.evaluate.sampling import Examples, Parts, Sections, gather, split
+from sonorant.evaluate.store import FeatureStore
+
+SILENCE = "SIL"
+
+
+class LabelError(ValueError):
+    """Clips that do not label the utterances of a feature store."""
+
+
+def frame_labels(units: Sequence[tuple[str, float, float]], centres: Iterable[float]) -> list[str]:
+    """The unit around each centre, in seconds from the clip's start.
+
+    A unit reaches from its start up to its end, without it. Of units that overlap the one that starts last
+    counts. What no unit covers is `SIL`, the label that aligners give to silence.
+    """
+    ordered = sorted(units, key=lambda unit: unit[1])
+    starts = [start for _, start, _ in ordered]
+    labels = []
+    for centre in centres:
+        place = bisect_right(starts, centre) - 1
+        covered = place >= 0 and centre < ordered[place][2]
+        labels.append(ordered[place][0] if covered else SILENCE)
+    return labels
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labelled frames of a layer.
+
+    `names` are the training labels; a validation or test label that is not among them has the number
+    `len(names)`, one class for all.
+    """
+
+    sections: Sections
+    names: tuple[str, ...]
+
+    @property
+    def unseen(self) -> int:
+        """Test frames whose label is in no training utterance."""
+        return int((self.sections.test.labels == len(self.names)).sum())
+
+
+def labelled_frames(
+    store: FeatureStore, layer: str, clips: Iterable[Clip], *, parts: Parts | None, limit: int, seed: int
+) -> Labelled:
+    """A layer's frames with the labels of their clips' units, at most `limit` of each part.
+
+    Without `parts`, the utterances that have units are split by a hash of their ids. LabelError: there are
+    none.
+    """
+    units = {clip.id: clip.units for clip in clips if clip.units}
+    features = dict(zip(store.ids, store.load(layer), strict=True))
+    names = {
+        name: frame_labels(units[name], (store.centre(frame) for frame in range(len(frames))))
+        for name, frames in features.items()
+        if name in units
+    }
+    if not names:
+        raise LabelError(f"{store.path}: no utterance has units in the manifest (align it, or check the ids)")
+    parts = parts or split(tuple(names))
+    classes = sorted({label for name in parts.train for label in names.get(name, ())})
+    numbers = {label: number for number, label in enumerate(classes)}
+    utterances = {
+        name: (features[name], torch.tensor([numbers.get(label, len(classes)) for label in labels]))
+        for name, labels in names.items()
+    }
+    train, validation, test = (
+        Examples(*gather(utterances, ids, limit=share, seed=seed)) for ids, share in parts.shares(limit)
+    )
+    return Labelled(Sections(train, validation, test), tuple(classes))

@@ -1,0 +1,154 @@
+"""What every figure rests on: the utterances it is fitted and measured on, their frames, and its interval."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+class SamplingError(ValueError):
+    """Too few utterances, speakers or frames for a figure that means something."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The ids of the utterances to fit on, to choose and stop on, and to measure on."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        ids = self.train + self.validation + self.test
+        if len(set(ids)) < len(ids):
+            twice = next(name for place, name in enumerate(ids) if name in ids[:place])
+            raise SamplingError(f"{twice}: stands in two parts (fit and measure on different utterances)")
+
+    def shares(self, limit: int) -> tuple[tuple[tuple[str, ...], int], ...]:
+        """Each part with the frames that are used of it at most; validation needs fewer."""
+        return (self.train, limit), (self.validation, max(1, limit // 8)), (self.test, limit)
+
+
+def split(
+    ids: Sequence[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    validation: float = 0.1,
+    test: float = 0.2,
+) -> Parts:
+    """Utterances in three parts by a hash of their ids, so that order and seeds do not matter.
+
+    With `groups` (id to speaker) the hash is the speaker's and no speaker stands in two parts. In the order
+    of their hashes, groups fill the test part, then the validation part, to at least their shares of the
+    utterances and at least two each. SamplingError: the training part gets fewer than two.
+    """
+    members: dict[str, list[str]] = {}
+    for name in ids:
+        members.setdefault(name if groups is None else groups[name], []).append(name)
+    parts: list[list[str]] = [[], [], []]
+    shares = [max(2, test * len(ids)), max(2, validation * len(ids))]
+    part = 0
+    for group in sorted(members, key=lambda group: hashlib.blake2b(group.encode()).digest()):
+        while part < 2 and len(parts[part]) >= shares[part]:
+            part += 1
+        parts[part].extend(members[group])
+    if len(parts[2]) < 2:
+        raise SamplingError(
+            f"{len(ids)} utterances of {len(members)} groups do not fill three parts with two "
+            "utterances each (give more of them, or split by utterance instead of by speaker)"
+        )
+    return Parts(train=tuple(parts[2]), validation=tuple(parts[1]), test=tuple(parts[0]))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Frames with the label to tell from each; frames of an utterance stand together, numbered ascending."""
+
+    frames: Float[Tensor, "n dim"]
+    labels: Int[Tensor, " n"]
+    utterances: Int[Tensor, " n"]
+
+    def shuffled(self, generator: torch.Generator) -> "Examples":
+        """The same frames, each with the label of a random frame of another utterance."""
+        _, sizes = self.utterances.unique_consecutive(return_counts=True)
+        if len(sizes) < 2:
+            raise SamplingError("one utterance: pairs from different utterances need two (give more of them)")
+        ends = sizes.cumsum(0).repeat_interleave(sizes)
+        others = len(self.labels) - sizes.repeat_interleave(sizes)
+        draws = torch.rand(len(self.labels), generator=generator, dtype=torch.float64)
+        partners = (ends + (draws * others).long()) % len(self.labels)
+        return replace(self, labels=self.labels[partners])
+
+
+@dataclass(frozen=True)
+class Sections:
+    """Examples of different utterances: to fit on, to choose and stop on, and to measure on."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+
+    @property
+    def classes(self) -> int:
+        """One more than the largest label."""
+        return 1 + max(int(part.labels.max()) for part in (self.train, self.validation, self.test))
+
+    def shuffled(self, generator: torch.Generator) -> "Sections":
+        return Sections(
+            self.train.shuffled(generator), self.validation.shuffled(generator), self.test.shuffled(generator)
+        )
+
+
+def choose(sizes: Sequence[int], limit: int, *, seed: int) -> list[Int[Tensor, " n"]]:
+    """Indices of at most `limit` frames of utterances with so many frames, drawn without replacement.
+
+    The draw depends on nothing but sizes, limit and seed: layers and models are measured on the same frames.
+    """
+    total = sum(sizes)
+    chosen = torch.zeros(total, dtype=torch.bool)
+    chosen[torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:limit]] = True
+    return [keep.nonzero()[:, 0] for keep in chosen.split(list(sizes))]
+
+
+def resamples(utterances: int, *, seed: int, replicates: int = 1000) -> Float[Tensor, "replicates n"]:
+    """How often each utterance comes in each bootstrap sample of them."""
+    if utterances < 2:
+        raise SamplingError(f"{utterances} utterances to measure on: an interval over utterances needs two")
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randint(utterances, (replicates, utterances), generator=generator)
+    counts = torch.zeros(replicates, utterances, dtype=torch.float64)
+    return counts.scatter_add_(1, draws, torch.ones_like(counts))
+
+
+def interval(values: Float[Tensor, " replicates"]) -> tuple[float, float]:
+    """The middle 95 % of bootstrap replicates."""
+    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
+    return low, high
+
+
+def gather(
+    utterances: Mapping[str, tuple[Shaped[Tensor, "time dim"], Shaped[Tensor, "time *rest"]]],
+    ids: Sequence[str],
+    *,
+    limit: int,
+    seed: int,
+) -> tuple[Shaped[Tensor, "n dim"], Shaped[Tensor, "n *rest"], Int[Tensor, " n"]]:
+    """Frames, what belongs to each of them, and the number of its utterance: at most `limit`, of these ids.
+
+    SamplingError: an id is not there, or no utterance has a frame.
+    """
+    missing = [name for name in ids if name not in utterances]
+    if missing:
+        raise SamplingError(f"{missing[0]}: no features or no labels (check the ids, or leave it out)")
+    chosen = choose([len(utterances[name][1]) for name in ids], limit, seed=seed)
+    kept = torch.tensor([len(indices) for indices in chosen])
+    if not kept.any():
+        raise SamplingError(
+            f"{len(ids)} utterances without a usable frame (a smaller gap, or longer utterances)"
+        )
+    frames = [utterances[name][0][indices] for name, indices in zip(ids, chosen, strict=True)]
+    targets = [utterances[name][1][indices] for name, indices in zip(ids, chosen, strict=True)]
+    return torch.cat(frames), torch.cat(targets), torch.arange(len(ids)).repeat_interleave(kept)
