@@ -118,7 +118,7 @@ def test_a_full_disk_costs_nothing(tmp_path, monkeypatch, call):
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    told = "No space left on device; step_000000[24] is whole: free some space and resume"
+    told = "No space left on device; step_000000[24] is whole, resume from it"
     with pytest.raises(CheckpointError, match=told) as error:
         save(tmp_path, run, 4)
     assert "\n" not in str(error.value)

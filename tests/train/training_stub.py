@@ -59,6 +59,7 @@ class Denoise(Objective):
         self.predict = nn.Linear(16, STRIDE)
         self.tied = nn.Linear(STRIDE, 16)
         self.tied.weight = self.encoder.projection.weight
+        self.alias = self.tied
         self.idle = nn.Parameter(torch.ones(3, 3))
         self.teacher = copy.deepcopy(self.predict).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))

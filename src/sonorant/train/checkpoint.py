@@ -261,7 +261,7 @@ def _rename(partial: Path, folder: Path) -> None:
 
 
 def _failure(folder: Path, error: OSError | SafetensorError) -> str:
-    cause = error.strerror if isinstance(error, OSError) else str(error)
+    cause = (isinstance(error, OSError) and error.strerror) or str(error)
     earlier = latest(folder.parent)
-    kept = f"{earlier.name} is whole: free some space and resume" if earlier else "there is no earlier one"
+    kept = f"{earlier.name} is whole, resume from it" if earlier else "there is no earlier one"
     return f"{folder}: the checkpoint could not be written: {cause}; {kept}"

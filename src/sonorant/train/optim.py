@@ -20,9 +20,11 @@ class OptimizerConfig(Config, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {self.betas}; both belong between 0 and 1")
-        if self.eps <= 0 or self.weight_decay < 0:
-            raise ValueError(f"eps is {self.eps}, weight_decay {self.weight_decay}; neither may be negative")
-        if self.clip is not None and self.clip <= 0:
+        if not (self.eps > 0 and self.weight_decay >= 0):
+            raise ValueError(
+                f"eps is {self.eps}, weight_decay {self.weight_decay}; eps is above 0, the other not below"
+            )
+        if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip is {self.clip}; give a norm above 0, or null for none")
 
 
