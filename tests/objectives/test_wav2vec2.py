@@ -173,6 +173,13 @@ def test_an_utterance_with_fewer_than_two_hidden_frames_contributes_nothing():
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+def test_a_short_utterance_still_has_targets_whatever_its_seed():
+    model = objective(mask_length=10)
+    frames = model.encoder.frontend(speech(0.16).inputs)  # seven frames: less than a span
+    counts = [model.draw(frames, [torch.Generator().manual_seed(seed)]).mask.sum() for seed in range(30)]
+    assert min(counts) >= 2
+
+
 def test_the_gradient_reaches_every_parameter():
     model = objective()
     model(speech(0.8, 0.5)).total.backward()
@@ -200,6 +207,14 @@ def test_bf16_gives_nearly_the_same_loss():
     rounded.total.backward()
     assert rounded.total.dtype == torch.float32
     torch.testing.assert_close(rounded.total, exact.total, rtol=0.05, atol=0)
+
+
+def test_similarities_keep_single_precision_under_bf16():
+    model = objective().eval()
+    codes, negatives = torch.arange(6).view(3, 2), torch.tensor([[1], [2], [0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        values = model.logits(torch.randn(3, 16), torch.randn(3, 8), codes, negatives, [3])[:, 1]
+    assert not torch.equal(values, values.bfloat16().float())
 
 
 def test_training_tells_hidden_frames_apart():
