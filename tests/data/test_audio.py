@@ -83,12 +83,12 @@ def test_a_part_of_a_file_is_the_slice(tmp_path, speech, suffix):
     np.testing.assert_allclose(tail, whole[30001:], rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("length", [1, 400, 3000, 9000, 40000])
-def test_a_part_at_the_end_of_an_ogg_file_is_the_slice(tmp_path, speech, length):
-    path = save(tmp_path / "a.ogg", np.tile(speech, 3))
+def test_a_part_at_the_end_of_an_ogg_file_is_the_slice(tmp_path, speech):
+    path = save(tmp_path / "a.ogg", np.tile(speech, 2)[:88333])  # a last page that is not full
     whole = load(Clip("a", str(path)), 16000)
-    part = load(Clip("a", str(path), len(whole) - length, length, 16000), 16000)
-    np.testing.assert_array_equal(part, whole[-length:])
+    for length in (1, 400, 3000, 9000, 40000):
+        part = load(Clip("a", str(path), len(whole) - length, length, 16000), 16000)
+        np.testing.assert_array_equal(part, whole[-length:])
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".ogg", ".opus"])
