@@ -26,9 +26,13 @@ class ConvolutionalPositions(nn.Module):
 
     def forward(self, frames: Padded) -> Float[Tensor, "batch time dim"]:
         weight = self.direction * (self.length / self.direction.norm(dim=(0, 1), keepdim=True))
-        kernel = weight.shape[-1]
-        columns = frames.zeroed().values.transpose(1, 2)
-        positions = F.conv1d(columns, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        _, width, kernel = weight.shape
+        columns = frames.zeroed().values.float().transpose(1, 2)
+        kind = columns.device.type
+        # oneDNN's bfloat16 sums are plainly wrong for even widths below 16 (pytorch/pytorch#163347)
+        fast = torch.is_autocast_enabled(kind) and width >= 16
+        with torch.autocast(kind, enabled=fast):
+            positions = F.conv1d(columns, weight, self.bias, padding=kernel // 2, groups=self.groups)
         # an even kernel looks one step further back than ahead: its last output is one too many
         return F.gelu(positions[..., : columns.shape[-1]]).transpose(1, 2)
 
