@@ -86,6 +86,7 @@ SPEECH = {
     "070001P3": ("Who", "queen-bob"),
     "070001P4": ("are you?", "queen-bob"),
     "07002AP1": ("Super Treatment.", "queen-bob"),
+    "070002J1": (None, None),
     "070002J2": ("Joe", "queen-joe"),
     "070002J3": ("King.", "queen-joe"),
     "070003J1": (None, "queen-joe"),

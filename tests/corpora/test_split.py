@@ -2,6 +2,7 @@
 
 import hashlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +16,24 @@ steady = settings(derandomize=True, deadline=None, max_examples=60)
 WORDS = ("Yes!", "yes", "No.", "Who's there?", None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    """Minutes that a few dozen clips can fill."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(split, "HELD_OUT_MINUTES", 3)
+        patch.setattr(split, "SMALL_MINUTES", 1)
+        patch.setattr(split, "LARGE_MINUTES", 5)
+        yield
+
+
 @st.composite
 def corpora(draw):
-    """Clips of up to 8 min in dialogues A to H; few texts, so that they come again."""
+    """Clips of up to a minute in dialogues A to H; few texts, so that they come again."""
     rows = draw(
         st.lists(
-            st.tuples(st.sampled_from("ABCDEFGH"), st.integers(1, 480), st.sampled_from(WORDS)), max_size=60
+            st.tuples(st.sampled_from("ABCDEFGH"), st.integers(1, 60), st.sampled_from(WORDS)),
+            min_size=20,
+            max_size=60,
         )
     )
     return [
@@ -29,7 +42,7 @@ def corpora(draw):
             f"/{number}.wav",
             samples=seconds,
             rate=1,
-            text=text and f"{text} {number % 23}",
+            text=text and f"{text} {number % 13}",
             source="game",
         )
         for number, (group, seconds, text) in enumerate(rows)
@@ -73,13 +86,13 @@ def test_no_clip_gives_both_speech_and_text(clips):
 
 @steady
 @given(corpora())
-def test_groups_go_out_in_the_order_of_their_hash_until_twenty_minutes(clips):
+def test_groups_go_out_in_the_order_of_their_hash_until_the_limit(clips):
     parts = low_resource(clips, group)
     members = {name: [clip for clip in clips if group(clip.id[5:]) == name] for name in "ABCDEFGH"}
     order = sorted(filter(members.get, members), key=lambda name: hashlib.sha1(name.encode()).hexdigest())
     heard, train = 0.0, []
     for name in order:
-        spoken = minutes(clip for clip in members[name] if clip.text) / 20
+        spoken = minutes(clip for clip in members[name] if clip.text) / 3
         if heard >= 2:
             train += members[name]
         # the first group that reaches a limit fills its part; what it has too much is not carried over
@@ -96,7 +109,8 @@ def test_the_order_of_the_list_changes_nothing(clips, random):
 
 
 def test_the_first_clips_by_hash_are_paired_until_the_limit(monkeypatch):
-    monkeypatch.setattr(split, "HELD_OUT_MINUTES", 0)
+    for name, limit in (("HELD_OUT", 0), ("SMALL", 10), ("LARGE", 60)):
+        monkeypatch.setattr(split, f"{name}_MINUTES", limit)
     clips = [
         Clip(f"game-{n}", f"/{n}.wav", samples=60, rate=1, text=str(n), source="game") for n in range(90)
     ]
