@@ -1,7 +1,9 @@
 """One way to train, for every objective: resume or begin, step, log, save, look at the held-out loss."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,7 +62,9 @@ def _fit(job: Job, *, quiet: bool) -> Path:
     average = None if job.config.ema is None else Average(job.objective, job.config.ema)
     state = _resume(job, optimizer, average)
     if state is None:
-        job.objective.prepare(batch.to(device) for batch in islice(_epoch(job, 0, 0), PREPARING))
+        # the same batches on every rank, so that all fit the same
+        preparing = job.dataset.batches(job.seed, 0)
+        job.objective.prepare(batch.to(device) for batch in islice(preparing, PREPARING))
         state = State(step=0, total=_total(job))
     epochs = Epochs(lambda epoch, start: _epoch(job, epoch, start), state.epoch, state.batch)
     steps = train(
@@ -96,6 +100,9 @@ def _epoch(job: Job, epoch: int, start: int) -> Iterator[Batch]:
 
 def _resume(job: Job, optimizer: torch.optim.Optimizer, average: Average | None) -> State | None:
     """Where the run stands, with everything restored; None if it has not begun."""
+    if distributed.rank() == 0:
+        checkpoint.clear(job.run)
+    distributed.gather(None)  # the others wait
     folder = checkpoint.latest(job.run)
     if folder is None:
         return None
@@ -141,7 +148,8 @@ def _saved(
 ) -> State:
     """Measures, saves, and keeps the last checkpoints and the best one. One rank does it, all are told."""
     if distributed.rank() == 0:
-        figure = _figure(job, step, log)
+        with nullcontext() if average is None else average.applied(job.objective):
+            figure = _figure(job, step, log)
         state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
         if figure is not None and (state.best is None or figure > state.best):
             state = msgspec.structs.replace(state, best=figure, best_step=step)
@@ -159,11 +167,11 @@ def _figure(job: Job, step: int, log: Log) -> float | None:
         figures["validation_loss"] = validation_loss(job.objective, job.validation, job.config)
     if job.score is not None:
         figures |= job.score(job.objective.encoder, step)
-    if figures:
-        log.row(step, figures)
-    if "validation_loss" in figures:
-        return figures.get("score", -figures["validation_loss"])
-    return figures.get("score")
+    if not figures:
+        return None
+    log.row(step, figures)
+    figure = figures.get("score", -figures.get("validation_loss", math.nan))
+    return figure if math.isfinite(figure) else None
 
 
 @torch.no_grad()

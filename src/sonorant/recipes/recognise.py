@@ -19,6 +19,7 @@ from sonorant.objectives.ctc import CTC
 from sonorant.recipes.finetune import VOCABULARY
 from sonorant.recipes.settings import load_encoder
 from sonorant.train import checkpoint, distributed
+from sonorant.train.average import Average
 from sonorant.train.loop import autocast_type
 from sonorant.types import Padded
 
@@ -37,7 +38,10 @@ def load_recogniser(path: Path) -> Recogniser:
     method = objective_config({"name": "ctc", **settings["objective"], "labels": len(vocabulary)})
     objective = method.build(encoder)
     assert isinstance(objective, CTC)
-    checkpoint.load(folder, objective=objective)
+    average = Average(objective, 0.0) if (folder / "average.safetensors").exists() else None
+    checkpoint.load(folder, objective=objective, average=average)
+    if average is not None:
+        average.assign(objective)
     device = distributed.device()
     objective.to(device).eval()
     dtype = autocast_type("auto", device)

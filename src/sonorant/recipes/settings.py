@@ -64,10 +64,14 @@ def encoder_settings(path: Path) -> dict[str, Any]:
 
 
 def load_encoder(path: Path, *, untrained: bool = False, changes: Mapping[str, Any] | None = None) -> Encoder:
-    """The encoder of a run or checkpoint; `untrained` leaves the weights as they were drawn."""
+    """The encoder of a run or checkpoint, with averaged weights where there are any.
+
+    `untrained` leaves the weights as they were drawn; `changes` are laid over its settings.
+    """
     encoder = build(convert(merged(encoder_settings(path), changes or {}), EncoderConfig, path="encoder"))
     if not untrained:
-        checkpoint.load_encoder(path, encoder)
+        averaged = (checkpoint.step_folder(path) / "average.safetensors").exists()
+        checkpoint.load_encoder(path, encoder, averaged=averaged)
     return encoder
 
 

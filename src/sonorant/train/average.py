@@ -33,6 +33,10 @@ class Average:
         for name, mean in self.weights.items():
             mean.copy_(weights[name])
 
+    def assign(self, module: nn.Module) -> None:
+        """Gives the module the averaged weights for good."""
+        _assign(module, self.weights)
+
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
         """The module with the averaged weights in place of its own, for evaluation."""
