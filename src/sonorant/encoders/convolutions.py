@@ -44,16 +44,12 @@ class Convolutions(Frontend):
         self.rate = config.rate
         self.dim = config.dim
         self.stride = STRIDE
-        norm, widths = config.norm, (1, *[config.dim] * (len(KERNELS) - 1))
+        widths = (1, *[config.dim] * (len(KERNELS) - 1))
+        later = "layer" if config.norm == "layer" else "none"
+        norms = (config.norm, *[later] * (len(KERNELS) - 1))
         self.layers = nn.ModuleList(
-            _Layer(
-                width,
-                config.dim,
-                kernel=kernel,
-                stride=stride,
-                norm=norm if first or norm == "layer" else "none",
-            )
-            for first, width, kernel, stride in zip(_FIRST, widths, KERNELS, STRIDES, strict=True)
+            _Layer(width, config.dim, kernel=kernel, stride=stride, norm=norm)
+            for width, kernel, stride, norm in zip(widths, KERNELS, STRIDES, norms, strict=True)
         )
         self.norm = nn.LayerNorm(config.dim)
 
@@ -83,9 +79,6 @@ class Convolutions(Frontend):
         return samples
 
 
-_FIRST = (True, *[False] * (len(KERNELS) - 1))
-
-
 class _Layer(nn.Module):
     """One convolution, its normalisation and GELU. Weights start as He et al. 2015 have it."""
 
@@ -96,7 +89,7 @@ class _Layer(nn.Module):
         *,
         kernel: int,
         stride: int,
-        norm: Literal["group", "group_unmasked", "layer", "none"],
+        norm: str,
     ) -> None:
         super().__init__()
         self.kind = norm
