@@ -1,4 +1,4 @@
-"""Guards the frame probe: right where frames tell the label, chance where they do not, wrong on unseen labels."""
+"""Guards the frame probe: right where frames tell the label, chance where they do not."""
 
 import pytest
 import torch

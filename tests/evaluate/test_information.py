@@ -51,7 +51,7 @@ def embedded(chain, dim=12, noise=0.02, seed=1):
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory):
-    """A Markov chain of 8 states as features, beside noise, a constant and its own parity; its information."""
+    """A Markov chain of 8 states as features, beside noise, a constant and its parity; its information."""
     chain, truth = markov(8, 0.7)
     good = embedded(chain)
     noise = torch.randn(good.shape, generator=torch.Generator().manual_seed(2))
@@ -241,6 +241,25 @@ def test_what_is_learnt_by_heart_does_not_count():
     config = ProbeConfig(learning_rates=(3e-2,), updates=200, patience=24)
     result = bound(random_sections(6, 300, 400, 7), config)
     assert result.nats == pytest.approx(0, abs=0.03)
+
+
+def test_a_probe_that_was_not_stopped_pays_for_what_it_learnt_by_heart():
+    sections = random_sections(6, 300, 400, 7)
+    config = ProbeConfig(learning_rates=(3e-2,), updates=200, patience=24)
+    assert bound(Sections(sections.train, sections.train, sections.test), config).nats < -1
+
+
+def test_frames_of_one_utterance_do_not_make_the_interval_smaller():
+    sections = random_sections(3, 3, 400, 10)
+    test = sections.test
+    copied = Examples(
+        test.frames.repeat_interleave(25, 0), test.labels.repeat_interleave(25), torch.arange(10_000) // 500
+    )
+    config = ProbeConfig(learning_rates=(1e-3,), updates=50, checks=5)
+    one, many = (
+        bound(Sections(sections.train, sections.validation, part), config) for part in (test, copied)
+    )
+    assert many.high - many.low == pytest.approx(one.high - one.low, rel=0.02)
 
 
 def test_entropy_and_cross_entropy_are_of_the_same_labels():

@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from sonorant.data.manifest import Clip
@@ -230,9 +230,7 @@ def _pairs(
     return pairs, round(torch.cat(gaps).mean().item(), 6)
 
 
-def _clustered(
-    gathered: Sequence[tuple[Tensor, Tensor, Int[Tensor, " n"]]], config: InformationConfig
-) -> Sections:
+def _clustered(gathered: Sequence[tuple[Tensor, Tensor, Tensor]], config: InformationConfig) -> Sections:
     """The sections with clusters for targets; only the first, the training section, shapes the clusters."""
     targets = gathered[0][1]
     standardize = standardizer(targets)

@@ -1,10 +1,10 @@
 """The linear frame probe: how often a linear classifier on a layer names the unit spoken at a frame's centre.
 
 The same probe for any features: frames standardised with the training frames' mean and deviation, the
-learning rate swept and the moment to stop chosen on validation utterances, accuracy on test utterances. Silence (`SIL`,
-or what no unit covers) is a class like the others; since it is easy and frequent, its share and the accuracy
-without it are reported, and so is what naming the commonest training label would give. A test frame whose
-label is in no training utterance counts as wrong.
+learning rate swept and the moment to stop chosen on validation utterances, accuracy on test utterances.
+Silence (`SIL`, or what no unit covers) is a class like the others; since it is easy and frequent, its share
+and the accuracy without it are reported, and so is what naming the commonest training label would give. A
+test frame whose label is in no training utterance counts as wrong.
 """
 
 import time

@@ -91,7 +91,7 @@ class FeatureWriter:
         self._partial.mkdir(parents=True)
         return self
 
-    def add(self, utterance: str, layers: Mapping[str, Float[Tensor, "time dim"]]) -> None:
+    def add(self, utterance: str, layers: Mapping[str, Float[Tensor, "time _"]]) -> None:
         """Keep an utterance's frames; every utterance has the same layers, every layer the same frames."""
         frames = self._check(utterance, layers)
         self._entries[utterance] = Entry(id=utterance, frames=frames, shard=self._shard)
@@ -169,7 +169,7 @@ class FeatureStore:
         """Seconds from the clip's start to the middle of a frame."""
         return self.first_centre + frame * self.frame_seconds
 
-    def load(self, layer: str) -> list[Float[Tensor, "time dim"]]:
+    def load(self, layer: str) -> list[Float[Tensor, "_ dim"]]:
         """A layer's frames, one tensor an utterance in the order of `ids`, in float32."""
         if layer not in self.dims:
             raise StoreError(f"{self.path}: no layer {layer!r}, there are {', '.join(self.layers)}")
