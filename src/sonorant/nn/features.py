@@ -60,8 +60,8 @@ def _fourier(length: int, device: torch.device) -> Float[Tensor, "samples bins"]
     """
     identity = torch.eye(length, dtype=torch.float64)
     centred = identity - 1 / length
-    # the first sample has no predecessor in its frame: Kaldi takes the sample itself
-    emphasised = centred - PREEMPHASIS * torch.cat([centred[:, :1], centred[:, :-1]], dim=1)
+    # what stands in for the predecessor of a frame's first sample does not matter: the window is zero there
+    emphasised = centred - PREEMPHASIS * centred.roll(1, dims=1)
     turns = torch.arange(length, dtype=torch.float64) / (length - 1)
     povey = (0.5 - 0.5 * (2 * math.pi * turns).cos()) ** 0.85
     spectrum = torch.fft.rfft(emphasised * povey, n=_transform_size(length))[:, :-1]
