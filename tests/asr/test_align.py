@@ -23,8 +23,8 @@ OTHERS = {"DH", "F", "HH", "L", "M", "N", "NG", "R", "S", "SH", "TH", "V", "W", 
 @pytest.fixture(scope="module")
 def english():
     clips = {clip.id: clip for clip in read(SPEECH / "manifest.jsonl") if clip.language == "en"}
-    names = ["conf-hasjoin", "conf-unlockednow", "vm-nonumber", "one-moment-please", "im-sorry"]
-    return [clips[f"ast-en-{name}"] for name in names if f"ast-en-{name}" in clips]
+    names = ["conf-hasjoin", "conf-unlockednow", "queue-holdtime", "vm-nonumber", "one-moment-please"]
+    return [clips[f"ast-en-{name}"] for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,29 @@ def test_strange_clips_are_skipped_with_the_reason(tmp_path, english):
     assert result.skipped["short"].startswith("no alignment")
     assert result.skipped["long"].startswith(("no alignment", "implausible"))
     assert result.skipped["other"].startswith(("no alignment", "implausible"))
+
+
+def test_most_texts_of_other_clips_are_refused(english):
+    wrong = [
+        changed(clip, id=f"{clip.id} {other.id}", text=other.text)
+        for clip in english
+        for other in english
+        if clip is not other
+    ]
+    refused = align(wrong, processes=1).skipped.values()
+    assert len(refused) >= 0.8 * len(wrong)
+    assert sum(reason.startswith("implausible: the score") for reason in refused) > 2
+    assert sum(reason.endswith("as short as a phone can be") for reason in refused) > 2
+
+
+def test_a_phone_that_never_ends_is_implausible(tmp_path, english, aligned):
+    _, start, end = next(unit for unit in aligned[0].units if unit[0] == "ER")
+    wave, middle = load(english[0], 16000), round((start + end) / 2 * 16000)
+    drawn = np.concatenate([wave[:middle], np.tile(wave[middle - 800 : middle + 800], 16), wave[middle:]])
+    soundfile.write(tmp_path / "drawn.flac", drawn, 16000)
+    clip = changed(english[0], path=str(tmp_path / "drawn.flac"), samples=0)
+    (reason,) = align([clip], processes=1).skipped.values()
+    assert reason.startswith("implausible: ER lasts 1.")
 
 
 def test_words_have_their_apostrophes_or_not(english):

@@ -47,7 +47,7 @@ class _Phone:
     label: str
     start: int  # frames
     frames: int
-    score: float
+    score: int
 
 
 def align(

@@ -67,7 +67,7 @@ def transcribe(path: Path, recogniser: Recogniser, config: TranscribeConfig | No
 
 
 def transcribe_blocks(
-    audio: Iterable[Float[ndarray, " samples"]], recogniser: Recogniser, config: TranscribeConfig
+    audio: Iterable[Float[ndarray, " _samples"]], recogniser: Recogniser, config: TranscribeConfig
 ) -> Iterator[Word]:
     """The words of consecutive blocks of samples at the front end's rate, soon after they are spoken."""
     frontend = recogniser.frontend
@@ -78,8 +78,8 @@ def transcribe_blocks(
 
 
 def stitched(
-    audio: Iterable[Float[ndarray, " samples"]], recogniser: Recogniser, config: TranscribeConfig
-) -> Iterator[Float[ndarray, "time labels"]]:
+    audio: Iterable[Float[ndarray, " _samples"]], recogniser: Recogniser, config: TranscribeConfig
+) -> Iterator[Float[ndarray, "_time labels"]]:
     """The log probabilities of consecutive blocks of samples, every frame once and in order.
 
     A recording of up to `chunk_seconds` is one chunk, computed as a whole.
@@ -101,8 +101,8 @@ def stitched(
 
 
 def _chunks(
-    audio: Iterable[Float[ndarray, " samples"]], size: int, hop: int
-) -> Iterator[tuple[Float[ndarray, " samples"], bool]]:
+    audio: Iterable[Float[ndarray, " _samples"]], size: int, hop: int
+) -> Iterator[tuple[Float[ndarray, " _samples"], bool]]:
     """Stretches of `size` samples, one every `hop`, and whether it is the final one, which may be shorter."""
     pending = np.zeros(0, dtype=np.float32)
     for block in audio:
@@ -124,10 +124,10 @@ def _infer(samples: Float[ndarray, " samples"], recogniser: Recogniser) -> Float
 
 
 def windows(
-    pieces: Iterable[Float[ndarray, "time labels"]], length: int
-) -> Iterator[Float[ndarray, "time labels"]]:
+    pieces: Iterable[Float[ndarray, "_time labels"]], length: int
+) -> Iterator[Float[ndarray, "_time labels"]]:
     """The same frames in stretches of half to about the whole `length`, cut behind a blank."""
-    pending: list[Float[ndarray, "time labels"]] = []
+    pending: list[Float[ndarray, "_time labels"]] = []
     for piece in pieces:
         pending.append(piece)
         while sum(map(len, pending)) > length:
@@ -149,7 +149,7 @@ def _cut(frames: Float[ndarray, "time labels"], first: int) -> int:
     return 0 if within.all() else first + int(blank.argmax())
 
 
-def _tokens(pieces: Iterable[Float[ndarray, "time labels"]], width: int | None) -> Iterator[Token]:
+def _tokens(pieces: Iterable[Float[ndarray, "_time labels"]], width: int | None) -> Iterator[Token]:
     offset = 0
     for frames in pieces:
         for token in greedy(frames) if width is None else beam(frames, width=width):

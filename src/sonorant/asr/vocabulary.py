@@ -18,9 +18,8 @@ class VocabularyError(ValueError):
 
 def lower_alnum(text: str) -> str:
     """Letters and digits of any script, with their marks, in lower case, and apostrophes; else spaces."""
-    text = unicodedata.normalize("NFC", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    kept = "".join(_kept(character) for character in unicodedata.normalize("NFC", text))
-    return unnormalised(kept)
+    lower = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return unnormalised("".join(_kept(character) for character in unicodedata.normalize("NFC", lower)))
 
 
 def unnormalised(text: str) -> str:

@@ -114,7 +114,7 @@ class CTC(Objective):
             return hidden.last
         if config.layer >= len(hidden.layers):
             last = len(hidden.layers) - 1
-            raise ValueError(f"objective.layer: {config.layer} is not one of the context's layers, 0 to {last}")
+            raise ValueError(f"objective.layer: {config.layer} is not a layer of the context, 0 to {last}")
         return Padded(hidden.layers[config.layer], hidden.lengths)
 
     def _mask(self, frames: Padded, batch: Batch) -> Padded:
