@@ -26,6 +26,10 @@ ROW = Row(
 SHORT = Row(benchmark="demo", subject="log_mel", task="probe", metric="accuracy", value=1e-5)
 
 
+def git(folder, *words):
+    subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *words], cwd=folder, check=True)
+
+
 def test_rows_are_appended_and_read_back(tmp_path):
     path = tmp_path / "results" / "demo.jsonl"
     write_rows(path, [ROW])
@@ -69,20 +73,21 @@ def test_the_machine_has_a_processor_and_no_name():
 
 
 def test_the_commit_of_a_repository_of_another_project_is_not_taken(tmp_path, monkeypatch):
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / "theirs.py").write_text("one\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "theirs.py")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    (tmp_path / "rows.py").write_text("installed\n")
     monkeypatch.setattr(rows, "__file__", str(tmp_path / "rows.py"))
     assert commit() == "unknown"
 
 
 def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
-    def git(*words):
-        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *words], cwd=tmp_path, check=True)
-
     file = tmp_path / "rows.py"
     file.write_text("one\n")
-    git("init", "-q")
-    git("add", "rows.py")
-    git("commit", "-q", "-m", "one")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "rows.py")
+    git(tmp_path, "commit", "-q", "-m", "one")
     monkeypatch.setattr(rows, "__file__", str(file))
     clean = commit()
     assert len(clean) == 12
