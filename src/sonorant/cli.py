@@ -63,7 +63,9 @@ def corpus(
     from sonorant import corpora
 
     if name == "list":
-        found = {each: (corpora.find(each).__doc__ or "").partition("\n")[0] for each in corpora.collections()}
+        found = {
+            each: (corpora.find(each).__doc__ or "").partition("\n")[0] for each in corpora.collections()
+        }
         _print(found, as_json, "\n".join(f"{key}: {text}" for key, text in found.items()))
         return
     clips = corpora.fetch(name, out)

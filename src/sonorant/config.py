@@ -27,7 +27,9 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)$|^[-+]?(?:\d+\.\d*|\.\d+)$|^[-+]?\.(?:inf|nan)$"),
+    re.compile(
+        r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)$|^[-+]?(?:\d+\.\d*|\.\d+)$|^[-+]?\.(?:inf|nan)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -98,7 +100,9 @@ def _explain(error: msgspec.ValidationError, settings: Any, path: str) -> str:
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     unknown = re.search(r"unknown field `(.+)`", message)
-    place = ".".join([*([path] if path else []), *keys, *([unknown[1]] if unknown else [])]) or "configuration"
+    place = (
+        ".".join([*([path] if path else []), *keys, *([unknown[1]] if unknown else [])]) or "configuration"
+    )
     if unknown:
         return f"{place}: unknown key"
     shown = "" if isinstance(value, Mapping) else f": {value!r}"

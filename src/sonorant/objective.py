@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -36,11 +37,11 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: Batch) -> Loss:
         """The loss of a batch: the sum over its targets, their number, and health figures."""
 
-    def prepare(self, batches: Iterable[Batch]) -> None:  # noqa: B027 (a hook that most methods leave empty)
+    def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before the first update, with some batches: what is fitted to data (axes, clusters).
         It stays in buffers."""
 
-    def after_step(self, step: int) -> None:  # noqa: B027 (a hook that most methods leave empty)
+    def after_step(self, step: int) -> None:
         """Called after the optimizer's update number `step` (from 1): teachers, queues, temperatures."""
 
 
@@ -54,9 +55,8 @@ class ObjectiveConfig(Config, frozen=True, kw_only=True):
 
 def names() -> tuple[str, ...]:
     """The objectives that there are: the files of `objectives/`."""
-    import sonorant.objectives as package
-
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    folder = Path(__file__).parent / "objectives"
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(folder)])))
 
 
 def objective_config(settings: Mapping[str, Any]) -> ObjectiveConfig:

@@ -31,9 +31,7 @@ def gradients(objective: Objective, *batches: Batch) -> dict[str, Tensor]:
         loss = objective(each)
         loss.total.backward()
         count += int(loss.count)
-    return {
-        name: each.grad / count for name, each in objective.named_parameters() if each.grad is not None
-    }
+    return {name: each.grad / count for name, each in objective.named_parameters() if each.grad is not None}
 
 
 def test_every_objective_fits_some_encoder() -> None:
@@ -82,7 +80,9 @@ def test_how_the_data_are_cut_into_batches_changes_nothing(case: Case) -> None:
     for name, value in whole.items():
         torch.testing.assert_close(cut[name], value, rtol=1e-3, atol=1e-6 + 1e-3 * float(value.abs().max()))
     # Adam hides a wrong scale: the norms have to agree too
-    norms = [torch.linalg.vector_norm(torch.stack([g.norm() for g in each.values()])) for each in (whole, cut)]
+    norms = [
+        torch.linalg.vector_norm(torch.stack([g.norm() for g in each.values()])) for each in (whole, cut)
+    ]
     torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=0)
 
 

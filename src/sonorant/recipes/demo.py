@@ -176,7 +176,10 @@ def _subject(model: str, layer: str) -> str:
 
 def _picture(demo: Demo, best: Path, layer: str, clip: Clip) -> None:
     """A test utterance's spectrogram and the best layer's features, for the report."""
-    store, plain = FeatureStore(demo.out / "features" / "trained"), FeatureStore(demo.out / "features" / "log-mel")
+    store, plain = (
+        FeatureStore(demo.out / "features" / "trained"),
+        FeatureStore(demo.out / "features" / "log-mel"),
+    )
     place = store.ids.index(clip.id)
     save_file(
         {
@@ -202,8 +205,6 @@ def _recognise(demo: Demo, name: str) -> None:
             )
         )
     demo.rows.append(demo.measurer.row(name, "recognition", "real-time factor", factor, n=len(clips)))
-
-
 
 
 def summary(rows: Sequence[Row]) -> str:

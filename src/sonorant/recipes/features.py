@@ -85,7 +85,9 @@ def _layers(encoder: Encoder | LogMel, inputs: Padded) -> dict[str, Padded]:
         return {FRONTEND: encoder(inputs)}
     frames = encoder.frontend(inputs)
     hidden = encoder.context(encoder.project(frames))
-    layers = {f"layer_{number}": Padded(values, hidden.lengths) for number, values in enumerate(hidden.layers)}
+    layers = {
+        f"layer_{number}": Padded(values, hidden.lengths) for number, values in enumerate(hidden.layers)
+    }
     return {FRONTEND: frames, **layers}
 
 

@@ -24,7 +24,7 @@ class Measurer:
     commit: str = field(default_factory=commit)
     machine: str = field(default_factory=machine)
 
-    def row(self, subject: str, task: str, metric: str, value: float, **rest: float | int | None) -> Row:
+    def row(self, subject: str, task: str, metric: str, value: float, **rest: float | None) -> Row:
         values = {"seed": self.seed, **rest}
         return Row(
             benchmark=self.benchmark,

@@ -80,7 +80,9 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     result = dict(settings)
     for key, value in changes.items():
         inner = result.get(key)
-        result[key] = merged(inner, value) if isinstance(value, Mapping) and isinstance(inner, dict) else value
+        result[key] = (
+            merged(inner, value) if isinstance(value, Mapping) and isinstance(inner, dict) else value
+        )
     return result
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 import msgspec
 
 from sonorant.asr import subtitles
-from sonorant.asr.transcribe import Recogniser, Transcript, TranscribeConfig, transcribe
+from sonorant.asr.transcribe import Recogniser, TranscribeConfig, Transcript, transcribe
 from sonorant.config import ConfigError
 from sonorant.data.manifest import read
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes.recognise import Hypothesis, load_recogniser, recognise
 
-FORMS = {"text": (".txt", subtitles.text), "srt": (".srt", subtitles.srt), "json": (".json", subtitles.to_json)}
+FORMS = {
+    "text": (".txt", subtitles.text),
+    "srt": (".srt", subtitles.srt),
+    "json": (".json", subtitles.to_json),
+}
 
 
 def transcribe_all(
