@@ -10,8 +10,10 @@ from torch import Tensor
 from sonorant.types import Padded
 
 PREEMPHASIS = 0.97
+FULL_SCALE = 2**15
+"""Waveforms in [-1, 1] are brought to the steps of 16-bit audio, as Kaldi has them: its floor then lies below
+everything but digital silence, where in [-1, 1] it would cut off quiet speech."""
 FLOOR = torch.finfo(torch.float32).eps
-"""Energies below this count as silence; one step of 16-bit audio in [-1, 1] lies near it."""
 
 
 def log_mel(
@@ -36,7 +38,7 @@ def log_mel(
     with torch.autocast(device.type, enabled=False):
         fourier = _fourier(length, device)
         triangles = _triangles(rate, length, mels, low, rate / 2 if high is None else high, device)
-        frames = waveforms.values.float().unfold(1, length, step)
+        frames = waveforms.values.float().mul(FULL_SCALE).unfold(1, length, step)
         energies = (frames @ fourier).square_() @ triangles
         logarithms = energies.clamp_(min=FLOOR).log_()
     return Padded(logarithms, frame_counts(waveforms.lengths, length, step)).zeroed()

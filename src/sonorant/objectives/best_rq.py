@@ -3,14 +3,14 @@
 C.-C. Chiu, J. Qin, Y. Zhang, J. Yu, Y. Wu, "Self-supervised Learning with Random-projection Quantizer for
 Speech Recognition", ICML 2022, https://arxiv.org/abs/2202.01855
 
-With x_t the frames of an utterance, M the frames that are hidden and y_t^k the label that codebook k gives the
-frame before it is hidden (section 3.1; the paper numbers no equations),
+With x_t the frames of an utterance, M the hidden ones and y_t^k the label that codebook k gives the frame
+before it is hidden (the paper numbers no equations),
 
     y_t = argmin_i || norm(c_i) - norm(A x_t) ||                                         (section 3.1)
     L   = - sum over t in M of ln p(y_t | x with M hidden)                               (section 3.2)
 
-Hidden frames are replaced by normal noise of variance 0.1 ("a normal distribution with 0 mean and 0.1 variance"
-is a standard deviation of 0.1 in the known implementations, and here). With several codebooks the loss of a
+Hidden frames are replaced by normal noise; its "0.1 variance" is a standard deviation of 0.1 in the known
+implementations, and here. With several codebooks the loss of a
 frame is the mean of theirs, as in J. Pelecanos et al. and K. Hasumi et al. 2025, https://arxiv.org/abs/2501.16131.
 
 Deviations: labels may come from principal axes instead of a random projection (`projection: pca`); an

@@ -20,6 +20,8 @@ from sonorant import corpora
 from sonorant.asr.align import align
 from sonorant.config import convert, load
 from sonorant.data.manifest import Clip, read, write
+from sonorant.encoders.base import Encoder
+from sonorant.encoders.log_mel import LogMel
 from sonorant.evaluate.information import InformationConfig, Score, label_free
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import probe
@@ -132,7 +134,7 @@ def _finetuning(demo: Demo, name: str, pretrained: Path, *, from_scratch: bool) 
 def _stores(demo: Demo, best: Path, clips: Sequence[Clip]) -> dict[str, FeatureStore]:
     """The features of trained and untrained encoder, and log-mel alone."""
     torch.manual_seed(demo.seed)
-    sources = {
+    sources: dict[str, Encoder | LogMel] = {
         "trained": load_encoder(best),
         "untrained": load_encoder(best, untrained=True),
         "log-mel": log_mel(),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
-from sonorant.encoders.base import Encoder
+from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.evaluate.store import FeatureWriter
 from sonorant.train import distributed
@@ -50,10 +50,10 @@ def extract(
     return len(clips)
 
 
-def _hop(frontend: torch.nn.Module) -> float:
+def _hop(frontend: Frontend) -> float:
     """Seconds from one window to the next before stacking."""
-    stride, rate = int(frontend.stride), int(frontend.rate)
-    return stride / rate / frontend.config.stack if isinstance(frontend, LogMel) else stride / rate
+    stacked = frontend.config.stack if isinstance(frontend, LogMel) else 1
+    return frontend.stride / frontend.rate / stacked
 
 
 def _features(

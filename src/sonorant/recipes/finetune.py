@@ -10,7 +10,7 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, read
 from sonorant.objective import objective_config
 from sonorant.recipes.fit import Job, fit, say
-from sonorant.recipes.settings import FinetuneConfig, load_encoder, plain
+from sonorant.recipes.settings import FinetuneConfig, encoder_settings, load_encoder, merged, plain
 
 VOCABULARY = "vocabulary.json"
 
@@ -22,6 +22,8 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
     if "labels" in config.objective:
         raise ConfigError("objective.labels: follows from the transcripts (leave it out)")
     method = objective_config({"name": "ctc", **config.objective, "labels": len(vocabulary)})
+    settings = plain(config)
+    settings["encoder"] = merged(encoder_settings(Path(config.pretrained)), config.encoder)
     torch.manual_seed(config.seed)
     encoder = load_encoder(Path(config.pretrained), untrained=config.from_scratch, changes=config.encoder)
     if config.from_scratch:
@@ -43,7 +45,7 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
         dataset=dataset,
         config=config.train,
         seed=config.seed,
-        settings=plain(config),
+        settings=settings,
         validation=validation,
     )
     return fit(job, quiet=quiet)

@@ -1,6 +1,5 @@
 """From feature stores to result rows: what layers tell without labels, and with them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,37 +23,47 @@ class Measurer:
     commit: str = field(default_factory=commit)
     machine: str = field(default_factory=machine)
 
-    def row(self, subject: str, task: str, metric: str, value: float, **rest: float | None) -> Row:
-        values = {"seed": self.seed, **rest}
+    def row(
+        self,
+        subject: str,
+        task: str,
+        metric: str,
+        value: float,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        n: int | None = None,
+        seconds: float | None = None,
+    ) -> Row:
         return Row(
             benchmark=self.benchmark,
             subject=subject,
             task=task,
             metric=metric,
             value=value,
+            low=low,
+            high=high,
+            n=n,
+            seed=self.seed,
+            seconds=seconds,
             commit=self.commit,
             machine=self.machine,
-            **values,
         )
 
     def information(self, subject: str, score: Score) -> list[Row]:
         """The bound, its shuffled control, in nats and bits, and the share of the entropy."""
-        task = LABELLED if score.targets == "units" else LABEL_FREE
-        where = "" if score.targets == "units" else f" (K={score.bound.labels}, gap {score.gap:g} s)"
-        common = {"n": score.test_utterances, "seconds": score.seconds}
-        bound, control = score.bound, score.shuffled
+        task = LABELLED
+        if score.targets != "units":
+            task = f"{LABEL_FREE} (K={score.bound.labels}, gap {score.gap:g} s)"
+        bound, control, n = score.bound, score.shuffled, score.test_utterances
         return [
-            self.row(subject, task + where, "nats", bound.nats, low=bound.low, high=bound.high, **common),
-            self.row(subject, task + where, "bits", bound.bits, n=score.test_utterances),
-            self.row(subject, task + where, "share of entropy", bound.ratio, n=score.test_utterances),
             self.row(
-                f"{subject}, shuffled",
-                task + where,
-                "nats",
-                control.nats,
-                low=control.low,
-                high=control.high,
-                n=score.test_utterances,
+                subject, task, "nats", bound.nats, low=bound.low, high=bound.high, n=n, seconds=score.seconds
+            ),
+            self.row(subject, task, "bits", bound.bits, n=n),
+            self.row(subject, task, "share of entropy", bound.ratio, n=n),
+            self.row(
+                f"{subject}, shuffled", task, "nats", control.nats, low=control.low, high=control.high, n=n
             ),
         ]
 
@@ -88,17 +97,25 @@ def measure(
     rows: list[Row] = []
     for layer in layers or store.layers:
         subject = f"{store.path.name} {layer}"
-        space = {"targets": targets, "target_layer": target_layer}
-        if whole_curve:
-            scores = curve(store, layer, information, **space)
-        else:
-            scores = [label_free(store, layer, information, **space)]
+        score = curve if whole_curve else _single
+        scores = score(store, layer, information, targets=targets, target_layer=target_layer)
         rows += [row for score in scores for row in measurer.information(subject, score)]
         if clips is not None:
             config = ProbeConfig(seed=seed)
             rows += measurer.information(subject, labelled(store, layer, clips, config))
             rows.append(measurer.accuracy(subject, probe(store, layer, clips, config)))
     return rows
+
+
+def _single(
+    store: FeatureStore,
+    layer: str,
+    config: InformationConfig,
+    *,
+    targets: FeatureStore | None,
+    target_layer: str | None,
+) -> list[Score]:
+    return [label_free(store, layer, config, targets=targets, target_layer=target_layer)]
 
 
 def best_layer(scores: dict[str, Score]) -> str:
@@ -111,8 +128,3 @@ def parts(train: Sequence[Clip], test: Sequence[Clip], *, every: int = 8) -> Par
     fitted = [clip.id for number, clip in enumerate(train) if number % every]
     chosen = [clip.id for number, clip in enumerate(train) if not number % every]
     return Parts(tuple(fitted), tuple(chosen), tuple(clip.id for clip in test))
-
-
-def relative(new: float, old: float) -> float:
-    """How much lower the new figure is, as a share of the old one."""
-    return (old - new) / old if old else math.nan

@@ -28,8 +28,8 @@ def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
     weights = sum(each.numel() for each in objective.encoder.parameters()) / 1e6
     padding = dataset.padding_share(dataset.plan(config.seed, 0))
     say(
-        f"{len(dataset.clips)} utterances, {hours:.2f} h ({dataset.skipped} too short); padding {padding:.1%}; "
-        f"encoder of {weights:.1f} M parameters",
+        f"{len(dataset.clips)} utterances, {hours:.2f} h ({dataset.skipped} too short); "
+        f"padding {padding:.1%}; encoder of {weights:.1f} M parameters",
         quiet=quiet,
     )
     job = Job(

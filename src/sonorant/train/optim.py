@@ -13,7 +13,7 @@ class OptimizerConfig(Config, frozen=True, kw_only=True):
     schedule's."""
 
     betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = 1e-6
+    eps: float = 1e-8
     weight_decay: float = 0.01
     clip: float | None = 5.0  # the largest norm of the gradient of the mean loss; null leaves it as it is
 
