@@ -3,55 +3,35 @@
 torch is imported by what needs it, so that help answers at once.
 """
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from sonorant import console
+from sonorant.console import AsJson, Configuration, Layers, Out, Overrides, Quiet, Rows
+
 app = typer.Typer(
     name="sonorant",
-    help="Learn from untranscribed speech: representations, label-free scores, low-resource recognisers.",
+    help="Learn from untranscribed speech: representations, label-free scores, low-resource recognisers.\n\n"
+    "A way through: `manifest`, `pretrain`, `extract`, `measure`, `finetune`, `transcribe`, `report`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 
-MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Settings laid over the configuration's."),
-]
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; a user's mistake ends with 2, a failure with 1, each in one line."""
-    from sonorant.errors import is_failure
-
-    try:
-        app()
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    except ValueError as error:
-        print(f"sonorant: {error}", file=sys.stderr)
-        raise SystemExit(FAILURE if is_failure(error) else MISTAKE) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"sonorant: {where}{error.strerror or error}", file=sys.stderr)
-        raise SystemExit(MISTAKE if isinstance(error, FileNotFoundError) else FAILURE) from None
+    with console.errors_in_one_line():
+        app(arguments)
 
 
 @app.command()
 def corpus(
-    name: Annotated[str, typer.Argument(help="Which one; `sonorant corpus list` shows them.")],
+    name: Annotated[str, typer.Argument(help="Which one; `list` shows them.")],
     out: Out = Path("corpus"),
     as_json: AsJson = False,
 ) -> None:
@@ -59,6 +39,8 @@ def corpus(
 
     `queen` is 4.5 hours of English dialogue with a low-resource split, `asterisk` prompts in five languages,
     `festvox_ru` a Russian voice with phone labels. They come from Debian packages, without root.
+
+    Example: `sonorant corpus queen --out queen`
     """
     from sonorant import corpora
 
@@ -66,11 +48,12 @@ def corpus(
         found = {
             each: (corpora.find(each).__doc__ or "").partition("\n")[0] for each in corpora.collections()
         }
-        _print(found, as_json, "\n".join(f"{key}: {text}" for key, text in found.items()))
+        console.show(found, as_json, console.lines(found))
         return
     clips = corpora.fetch(name, out)
-    summary = {"corpus": name, "out": str(out), **_summary(clips), "licence": corpora.find(name).LICENCE}
-    _print(summary, as_json, _told(summary))
+    licence = corpora.find(name).LICENCE
+    told = {"corpus": name, "out": str(out), **console.summary(clips), "licence": licence}
+    console.show(told, as_json, console.lines(told))
 
 
 @app.command()
@@ -90,54 +73,57 @@ def manifest(
 
     Text is taken from `.txt` files beside the audio, from `metadata.csv`, or from whatever the layout has.
     Files without usable audio are left out; how many, which and why is printed.
+
+    Example: `sonorant manifest recordings/ --out speech.jsonl`
     """
     from sonorant import corpora
     from sonorant.data.manifest import write
 
-    with progress("looking at files", quiet) as show:
-        found = corpora.read(folder, out=out.parent / f"{out.stem}-audio", layout=layout, progress=show)
+    with console.progress("looking at files", quiet) as bar:
+        found = corpora.read(folder, out=out.parent / f"{out.stem}-audio", layout=layout, progress=bar)
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, found.clips)
     for path, reason in found.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+        print(f"skipped {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
     skipped = [{"path": path, "reason": reason} for path, reason in found.skipped]
-    summary = {"out": str(out), **_summary(found.clips), "skipped": skipped}
-    _print(summary, as_json, _told({**summary, "skipped": len(skipped)}))
+    told = {"out": str(out), **console.summary(found.clips), "skipped": skipped}
+    console.show(told, as_json, console.lines({**told, "skipped": len(skipped)}))
 
 
 @app.command()
 def align(
     manifest: Annotated[Path, typer.Argument(help="A manifest of English clips with texts.")],
     out: Out = Path("aligned.jsonl"),
-    processes: Annotated[int, typer.Option(help="How many at once.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="How many at once.")] = 2,
     quiet: Quiet = False,
 ) -> None:
     """Find the phones of English speech, for probes: clips get `units` with times.
 
     Needs `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are left out.
+
+    Example: `sonorant align paired.jsonl --out aligned.jsonl`
     """
     from sonorant.asr.align import align as run
     from sonorant.data.manifest import read, write
 
-    with progress("aligning", quiet) as show:
-        aligned = run(read(manifest), processes=processes, progress=show)
+    with console.progress("aligning", quiet) as bar:
+        aligned = run(read(manifest), processes=processes, progress=bar)
     for clip, reason in aligned.skipped.items():
         print(f"skipped {clip}: {reason}", file=sys.stderr)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write(out, aligned.clips)
     print(f"{out}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} skipped")
 
 
 @app.command()
 def pretrain(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")],
-    overrides: Overrides = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Learn a representation from untranscribed speech; the same command continues an interrupted run.
 
-    Example: `sonorant pretrain best_rq data.manifest=speech.jsonl train.minutes=60`. Several processes:
-    `torchrun --nproc-per-node 2 -m sonorant pretrain ...`.
+    Example: `sonorant pretrain best_rq data.manifest=speech.jsonl train.minutes=60`
+
+    In two processes: `torchrun --nproc-per-node 2 -m sonorant pretrain best_rq ...`
     """
     from sonorant.config import convert, load
     from sonorant.recipes.pretrain import pretrain as run
@@ -145,20 +131,20 @@ def pretrain(
     from sonorant.recipes.shipped import shipped
 
     settings = convert(load(shipped(config), overrides or ()), PretrainConfig)
-    best = run(settings, quiet=quiet)
-    _print({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
+    with console.continuable():
+        best = run(settings, quiet=quiet)
+    console.show({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
 
 
 @app.command()
 def finetune(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")],
-    overrides: Overrides = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Make a recogniser of a pretrained encoder and transcribed speech (CTC over characters).
 
-    Example: `sonorant finetune ctc pretrained=runs/best_rq data.manifest=paired.jsonl`.
+    With `from_scratch=true` the encoder keeps its shape and gets new weights: a control.
+
+    Example: `sonorant finetune ctc pretrained=runs/best_rq data.manifest=paired.jsonl`
     """
     from sonorant.config import convert, load
     from sonorant.recipes.finetune import finetune as run
@@ -166,8 +152,9 @@ def finetune(
     from sonorant.recipes.shipped import shipped
 
     settings = convert(load(shipped(config), overrides or ()), FinetuneConfig)
-    best = run(settings, quiet=quiet)
-    _print({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
+    with console.continuable():
+        best = run(settings, quiet=quiet)
+    console.show({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
 
 
 @app.command()
@@ -176,11 +163,14 @@ def extract(
     manifest: Annotated[Path, typer.Argument(help="The clips.")],
     out: Out = Path("features"),
     untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
-    layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
-    seed: Annotated[int, typer.Option(help="For --untrained.")] = 0,
+    layer: Layers = None,
+    seed: Annotated[int, typer.Option(help="Of the new weights.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Write the features of every clip and layer: `frontend`, then `layer_0` and on."""
+    """Write the features of every clip and layer: `frontend`, then `layer_0` and on.
+
+    Example: `sonorant extract runs/best_rq speech.jsonl --out features`
+    """
     import torch
 
     from sonorant.data.manifest import read
@@ -193,9 +183,9 @@ def extract(
     checkpoint = Path(run) if run == "log-mel" else best_checkpoint(Path(run))
     encoder = log_mel() if run == "log-mel" else load_encoder(checkpoint, untrained=untrained)
     provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
-    with progress("extracting", quiet) as show:
+    with console.progress("extracting", quiet) as bar:
         count = write_features(
-            encoder, read(manifest), out, provenance=provenance, layers=layer, progress=show
+            encoder, read(manifest), out, provenance=provenance, layers=layer, progress=bar
         )
     print(f"{out}: features of {count} clips")
 
@@ -207,7 +197,7 @@ def measure(
         Path | None,
         typer.Option(help="Clips with `units`: adds the labelled bound and the phone probe."),
     ] = None,
-    layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
+    layer: Layers = None,
     targets: Annotated[
         Path | None, typer.Option(help="Features whose clusters are predicted, the same for all.")
     ] = None,
@@ -216,13 +206,15 @@ def measure(
     ] = None,
     curve: Annotated[bool, typer.Option(help="Over numbers of clusters and gaps.")] = False,
     seed: Annotated[int, typer.Option(help="Of clusters, probes and controls.")] = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Append the rows to this file.")] = None,
+    out: Rows = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell how good features are: a lower bound on the information that frames carry about later ones.
 
     No labels are needed; with phone labels in a manifest, a linear probe is added. Every figure has its 95 %
     interval and a shuffled control, which has to be about 0.
+
+    Example: `sonorant measure features --target-layer frontend --out rows.jsonl`
     """
     from sonorant.data.manifest import read
     from sonorant.evaluate.rows import table, write_rows
@@ -244,7 +236,7 @@ def measure(
         )
     if out is not None:
         write_rows(out, rows)
-    _print(_plain(rows), as_json, table(rows))
+    console.show(console.plain(rows), as_json, table(rows))
 
 
 @app.command()
@@ -255,11 +247,13 @@ def transcribe(
         Path | None, typer.Option("--out", "-o", help="A folder for the transcripts; else they are printed.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="text, srt or json.")] = "text",
-    beam: Annotated[int | None, typer.Option(help="Prefixes that beam search keeps; else greedy.")] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy.")] = None,
 ) -> None:
     """Write down what is said, with the times of words in `json` and `srt`.
 
     Manifests give one JSON object a clip; where their clips have texts, the error rates are told.
+
+    Example: `sonorant transcribe runs/ctc interview.mp3 --format srt --out subtitles`
     """
     from sonorant.recipes.transcribing import transcribe_all
 
@@ -276,7 +270,10 @@ def transcribe(
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several.")],
 ) -> None:
-    """Write `report.html` into a run's folder: curves, tables, transcripts, a spectrogram with its features."""
+    """Write `report.html` into a run's folder: curves, tables, transcripts, a spectrogram with its features.
+
+    Example: `sonorant report runs/best_rq`
+    """
     from sonorant.recipes.report import write_report
 
     print(write_report(run))
@@ -292,42 +289,10 @@ def demo(
     """The whole way on real speech: fetch, pretrain, score, fine-tune, transcribe, report.
 
     Where apt-get is missing, begin with a folder of your own: `sonorant manifest FOLDER`.
+
+    Example: `sonorant demo --minutes 60 --seed 1`
     """
     from sonorant.recipes.demo import run_demo, summary
 
     rows = run_demo(out / "corpus", out / f"{minutes:g}min-seed{seed}", minutes=minutes, seed=seed)
-    _print(_plain(rows), as_json, summary(rows))
-
-
-@contextmanager
-def progress(what: str, quiet: bool) -> Iterator[Any]:
-    """A bar with the time left on a terminal, nothing elsewhere; yields `show(done, total)`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _summary(clips: list[Any]) -> dict[str, Any]:
-    texts = sum(clip.text is not None for clip in clips)
-    hours = sum(clip.seconds for clip in clips) / 3600
-    return {"clips": len(clips), "hours": round(hours, 3), "with text": texts}
-
-
-def _told(summary: dict[str, Any]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in summary.items())
-
-
-def _plain(rows: list[Any]) -> list[dict[str, Any]]:
-    import msgspec
-
-    plain: list[dict[str, Any]] = msgspec.to_builtins(rows)
-    return plain
-
-
-def _print(value: Any, as_json: bool, text: str) -> None:
-    print(json.dumps(value, ensure_ascii=False) if as_json else text)
+    console.show(console.plain(rows), as_json, summary(rows))

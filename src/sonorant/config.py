@@ -85,13 +85,6 @@ def convert(settings: Any, kind: type[C], *, path: str = "") -> C:
         raise ConfigError(_explain(error, settings, path)) from error
 
 
-def builtins(config: Config) -> dict[str, Any]:
-    """A configuration as plain dictionaries and numbers, for JSON."""
-    result = msgspec.to_builtins(config)
-    assert isinstance(result, dict)
-    return result
-
-
 def _explain(error: msgspec.ValidationError, settings: Any, path: str) -> str:
     """`encoder.context.layers: expected int, got str: 'six'` from msgspec's message."""
     message, _, where = str(error).partition(" - at `$")
@@ -105,5 +98,7 @@ def _explain(error: msgspec.ValidationError, settings: Any, path: str) -> str:
     )
     if unknown:
         return f"{place}: unknown key"
+    if missing := re.search(r"missing required field `(.+)`", message):
+        return f"{'' if place == 'configuration' else f'{place}.'}{missing[1]}: required, but not given"
     shown = "" if isinstance(value, Mapping) else f": {value!r}"
     return f"{place}: {message[0].lower()}{message[1:].replace('`', '')}{shown}"

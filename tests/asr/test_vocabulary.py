@@ -51,6 +51,12 @@ def test_skipping_unknown_characters_always_gives_a_normalised_text(texts, text)
         ("हिन्दी।", "हिन्दी"),
         ("co\N{SOFT HYPHEN}operate 42%", "cooperate 42"),
         ("مرحبا؟", "مرحبا"),
+        (
+            "  It\N{LEFT SINGLE QUOTATION MARK}s a-OK: <Koff> “42”,\tnaïve...Yes!",
+            "it's a ok koff 42 naïve yes",
+        ),
+        ("rock\N{GREEK OXIA}n\N{MODIFIER LETTER APOSTROPHE}roll", "rock'n'roll"),
+        ("...", ""),
     ],
 )
 def test_letters_digits_and_apostrophes_of_any_script_stay(text, normalised):

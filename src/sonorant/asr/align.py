@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sonorant.asr.vocabulary import lower_alnum
 from sonorant.data.audio import AudioError, load
 from sonorant.data.manifest import Clip
+from sonorant.data.text import normalize
 
 RATE = 16000  # samples a second, of the acoustic model
 FRAME = 0.01  # seconds
@@ -80,7 +80,7 @@ def _collect(clips: Sequence[Clip], results: Any, progress: Callable[[int, int],
 
 def _aligned(clip: Clip) -> Clip | str:
     """The clip with its phones, or the reason why not."""
-    if not (text := lower_alnum(clip.text or "")):
+    if not (text := normalize(clip.text or "")):
         return "no text"
     words = [_spelling(word) for word in text.split()]
     if unknown := [word for word, known in zip(text.split(), words, strict=True) if known is None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sonorant.data.manifest import Clip
+from sonorant.data.text import composed, normalize
 
 BLANK = 0
 SPACE = 1
@@ -16,25 +17,7 @@ class VocabularyError(ValueError):
     """A character, a label or a file that does not fit the vocabulary."""
 
 
-def lower_alnum(text: str) -> str:
-    """Letters and digits of any script, with their marks, in lower case, and apostrophes; else spaces."""
-    lower = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return unnormalised("".join(_kept(character) for character in unicodedata.normalize("NFC", lower)))
-
-
-def unnormalised(text: str) -> str:
-    """The text as it is, in Unicode's composed form and with single spaces between words."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def _kept(character: str) -> str:
-    category = unicodedata.category(character)
-    if category == "Cf":  # soft hyphens and joiners are invisible, and no word ends at one
-        return ""
-    return character if category[0] in "LMN" or character == "'" else " "
-
-
-NORMALISATIONS: Mapping[str, Callable[[str], str]] = {"lower_alnum": lower_alnum, "none": unnormalised}
+NORMALISATIONS: Mapping[str, Callable[[str], str]] = {"lower_alnum": normalize, "none": composed}
 
 
 @dataclass(frozen=True)

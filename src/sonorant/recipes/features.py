@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sonorant.config import ConfigError
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
 from sonorant.encoders.base import Encoder, Frontend
@@ -34,20 +35,28 @@ def extract(
 ) -> int:
     """Writes the features of clips and gives the number of utterances.
 
-    Layers are `frontend`, then `layer_0` and on; `layers` chooses among them.
+    Layers are `frontend`, then `layer_0` and on; `layers` chooses among them. ConfigError: one is not there,
+    or every clip is too short.
     """
     frontend = encoder if isinstance(encoder, LogMel) else encoder.frontend
     clips = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
+    if not clips:
+        raise ConfigError(f"{out}: no clip is long enough for one frame (give longer ones)")
     frame_seconds = frontend.stride / frontend.rate
     # The middle of the first frame: half a window, and half of what stacking adds.
     first = WINDOW / 2 + (frame_seconds - _hop(frontend)) / 2
     with FeatureWriter(out, frame_seconds=frame_seconds, first_centre=first, provenance=provenance) as writer:
         for number, (name, values) in enumerate(_features(encoder, clips, batch_seconds), start=1):
-            chosen = {layer: frames for layer, frames in values.items() if layers is None or layer in layers}
-            writer.add(name, chosen)
+            writer.add(name, _chosen(values, layers))
             if progress is not None:
                 progress(number, len(clips))
     return len(clips)
+
+
+def _chosen(values: dict[str, Tensor], layers: Sequence[str] | None) -> dict[str, Tensor]:
+    if unknown := [layer for layer in layers or () if layer not in values]:
+        raise ConfigError(f"layer: {unknown[0]!r} is not one of {', '.join(values)}")
+    return {layer: frames for layer, frames in values.items() if layers is None or layer in layers}
 
 
 def _hop(frontend: Frontend) -> float:

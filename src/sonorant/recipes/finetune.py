@@ -10,13 +10,29 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, read
 from sonorant.objective import objective_config
 from sonorant.recipes.fit import Job, fit, say
-from sonorant.recipes.settings import FinetuneConfig, encoder_settings, load_encoder, merged, plain
+from sonorant.recipes.settings import (
+    FinetuneConfig,
+    build_objective,
+    encoder_settings,
+    load_encoder,
+    merged,
+    plain,
+)
+from sonorant.train import checkpoint, distributed
 
 VOCABULARY = "vocabulary.json"
 
 
 def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
-    """Trains a CTC recogniser, or continues, and gives its best checkpoint."""
+    """Trains a CTC recogniser, or continues, and gives its best checkpoint.
+
+    ConfigError: settings, transcripts or pretrained run do not go together.
+    """
+    with distributed.session():
+        return fit(_job(config, quiet=quiet), quiet=quiet)
+
+
+def _job(config: FinetuneConfig, *, quiet: bool) -> Job:
     clips = transcribed(Path(config.data.manifest))
     vocabulary = Vocabulary.of((clip.text or "" for clip in clips), normalisation=config.normalisation)
     if "labels" in config.objective:
@@ -28,19 +44,17 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
     encoder = load_encoder(Path(config.pretrained), untrained=config.from_scratch, changes=config.encoder)
     if config.from_scratch:
         torch.manual_seed(config.seed)  # the head starts alike with and without pretraining
-    objective = method.build(encoder)
+    objective = build_objective(method, encoder, config.data)
     dataset = labelled_dataset(clips, config.data, vocabulary)
     minutes = sum(dataset.seconds(crop=False)) / 60
     start = "new weights" if config.from_scratch else f"weights of {config.pretrained}"
     say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
-    run = Path(config.out)
-    run.mkdir(parents=True, exist_ok=True)
-    vocabulary.save(run / VOCABULARY)
     validation = None
     if config.data.validation is not None:
         validation = labelled_dataset(transcribed(Path(config.data.validation)), config.data, vocabulary)
-    job = Job(
-        run=run,
+    _keep(vocabulary, Path(config.out))
+    return Job(
+        run=Path(config.out),
         objective=objective,
         dataset=dataset,
         config=config.train,
@@ -48,7 +62,20 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
         settings=settings,
         validation=validation,
     )
-    return fit(job, quiet=quiet)
+
+
+def _keep(vocabulary: Vocabulary, run: Path) -> None:
+    """Writes a run's vocabulary. ConfigError: training has begun with another one, which it needs."""
+    file = run / VOCABULARY
+    if file.exists() and checkpoint.latest(run) is not None:
+        if Vocabulary.load(file) != vocabulary:
+            raise ConfigError(
+                f"{run}: was begun with transcripts of other characters "
+                "(continue with the same ones, or choose another `out`)"
+            )
+    elif distributed.rank() == 0:
+        run.mkdir(parents=True, exist_ok=True)
+        vocabulary.save(file)
 
 
 def transcribed(path: Path) -> list[Clip]:

@@ -17,6 +17,7 @@ from sonorant.config import ConfigError
 from sonorant.data.dataset import Dataset
 from sonorant.encoders.base import Encoder
 from sonorant.objective import Objective
+from sonorant.recipes.settings import differences
 from sonorant.train import checkpoint, distributed
 from sonorant.train.average import Average
 from sonorant.train.checkpoint import State
@@ -48,14 +49,11 @@ class Job:
 def fit(job: Job, *, quiet: bool = False) -> Path:
     """Trains to the end, from the run's last checkpoint if there is one; gives the best checkpoint.
 
+    To be called within `distributed.session()`.
+
     The best is the one with the highest score, without scores the one with the lowest validation loss,
     without either the last one. ConfigError: the run was begun with other settings.
     """
-    with distributed.session():
-        return _fit(job, quiet=quiet)
-
-
-def _fit(job: Job, *, quiet: bool) -> Path:
     device = distributed.device()
     job.objective.to(device)
     optimizer = adamw(job.objective, job.config.optimizer)
@@ -106,13 +104,11 @@ def _resume(job: Job, optimizer: torch.optim.Optimizer, average: Average | None)
     folder = checkpoint.latest(job.run)
     if folder is None:
         return None
-    before = checkpoint.read_config(folder)
-    changed = sorted(
-        key for key in before.keys() | job.settings.keys() if before.get(key) != job.settings.get(key)
-    )
-    if changed:
+    # A folder may be moved, and `out` with it.
+    before, now = checkpoint.read_config(folder) | {"out": None}, job.settings | {"out": None}
+    if changed := differences(before, now):
         raise ConfigError(
-            f"{job.run}: was begun with other settings of {', '.join(changed)} "
+            f"{job.run}: was begun with other settings: {'; '.join(changed)} "
             "(continue with the same ones, or choose another `out`)"
         )
     return checkpoint.load(folder, objective=job.objective, optimizer=optimizer, average=average)

@@ -1,29 +1,42 @@
 """Pretraining: untranscribed speech in, an encoder and its label-free scores out."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from sonorant.config import ConfigError
 from sonorant.data.dataset import Dataset
-from sonorant.data.manifest import read
+from sonorant.data.manifest import Clip, read
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import build
 from sonorant.evaluate.information import Score, label_free
+from sonorant.evaluate.sampling import SamplingError, split
 from sonorant.evaluate.store import FeatureStore
 from sonorant.objective import objective_config
 from sonorant.recipes.features import FRONTEND, extract, first_minutes
 from sonorant.recipes.fit import Job, fit, say
-from sonorant.recipes.settings import PretrainConfig, ScoreConfig, plain
+from sonorant.recipes.settings import PretrainConfig, ScoreConfig, build_objective, plain
+from sonorant.train import distributed
 
 
 def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
-    """Trains, or continues, and gives the checkpoint with the best label-free score (or the last one)."""
+    """Trains, or continues, and gives the checkpoint with the best label-free score (or the last one).
+
+    ConfigError: settings do not go together.
+    """
+    with distributed.session():
+        return fit(_job(config, quiet=quiet), quiet=quiet)
+
+
+def _job(config: PretrainConfig, *, quiet: bool) -> Job:
     method = objective_config(config.objective)
     torch.manual_seed(config.seed)
-    objective = method.build(build(config.encoder))
+    objective = build_objective(method, build(config.encoder), config.data)
     dataset = Dataset(read(Path(config.data.manifest)), config.data)
-    run, score = Path(config.out), config.score
+    run, layers = Path(config.out), config.encoder.context.layers
+    score = None if config.score is None else _scoring(config.score, layers, run)
     hours = sum(dataset.seconds(crop=False)) / 3600
     weights = sum(each.numel() for each in objective.encoder.parameters()) / 1e6
     padding = dataset.padding_share(dataset.plan(config.seed, 0))
@@ -32,7 +45,7 @@ def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
         f"padding {padding:.1%}; encoder of {weights:.1f} M parameters",
         quiet=quiet,
     )
-    job = Job(
+    return Job(
         run=run,
         objective=objective,
         dataset=dataset,
@@ -40,9 +53,8 @@ def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
         seed=config.seed,
         settings=plain(config),
         validation=_validation(config),
-        score=None if score is None else lambda encoder, step: _score(encoder, score, run, step),
+        score=score,
     )
-    return fit(job, quiet=quiet)
 
 
 def _validation(config: PretrainConfig) -> Dataset | None:
@@ -51,11 +63,24 @@ def _validation(config: PretrainConfig) -> Dataset | None:
     return Dataset(read(Path(config.data.validation)), config.data)
 
 
-def _score(encoder: Encoder, config: ScoreConfig, run: Path, step: int) -> dict[str, float]:
-    """The label-free score of the best layer, and which one that is."""
-    folder = run / "scoring"
-    shutil.rmtree(folder, ignore_errors=True)
+def _scoring(config: ScoreConfig, layers: int, run: Path) -> Callable[[Encoder, int], dict[str, float]]:
+    """The score of a checkpoint. ConfigError: it will not work, which is better told before training."""
     clips = first_minutes(read(Path(config.manifest)), config.minutes)
+    try:
+        split([clip.id for clip in clips])
+    except SamplingError as error:
+        raise ConfigError(f"score.manifest: {error}") from error
+    names = [f"layer_{number}" for number in range(layers)]
+    if unknown := [name for name in config.layers or () if name not in names]:
+        raise ConfigError(f"score.layers: {unknown[0]!r} is not one of {', '.join(names)}")
+    return lambda encoder, step: _score(encoder, config, clips, run / "scoring", step)
+
+
+def _score(
+    encoder: Encoder, config: ScoreConfig, clips: Sequence[Clip], folder: Path, step: int
+) -> dict[str, float]:
+    """The label-free score of the best layer, and which one that is."""
+    shutil.rmtree(folder, ignore_errors=True)
     extract(encoder, clips, folder, provenance={"step": step})
     encoder.train()
     scores = label_free_scores(folder, config)

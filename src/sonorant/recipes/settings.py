@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
-from sonorant.config import Config, ConfigError, builtins, convert
+from sonorant.config import Config, ConfigError, convert
 from sonorant.data.dataset import DataConfig
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.evaluate.information import InformationConfig
+from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.train import checkpoint
 from sonorant.train.loop import TrainConfig
 
@@ -86,6 +88,31 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return result
 
 
+def build_objective(method: ObjectiveConfig, encoder: Encoder, data: DataConfig) -> Objective:
+    """The objective around an encoder. ConfigError: it does not fit the encoder, or the encoder the audio."""
+    if encoder.frontend.rate != data.rate:
+        raise ConfigError(
+            f"data.rate: {data.rate}, but the front end expects {encoder.frontend.rate} (make both the same)"
+        )
+    try:
+        return method.build(encoder)
+    except ValueError as error:
+        raise ConfigError(f"objective: {error}") from error
+
+
 def plain(config: Config) -> dict[str, Any]:
-    """A configuration as it is saved beside the weights."""
-    return builtins(config)
+    """A configuration as it is saved beside the weights, and as it comes back from there."""
+    result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    return result
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
+    """The key paths where two configurations differ, with both values."""
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{path}{key}.")
+        elif old != new:
+            found.append(f"{path}{key} was {old!r}, now {new!r}")
+    return found

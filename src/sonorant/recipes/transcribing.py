@@ -25,18 +25,26 @@ def transcribe_all(
 ) -> Iterator[tuple[str, str]]:
     """A file name and its content for each audio file or manifest, as soon as it is transcribed.
 
-    ConfigError: the form is unknown. AudioError: a file cannot be read.
+    ConfigError: the form is unknown, or two files would get the same name. AudioError: a file cannot be read.
     """
     if form not in FORMS:
         raise ConfigError(f"format: {form!r} is not one of {', '.join(FORMS)}")
-    recogniser = load_recogniser(run)
     suffix, write = FORMS[form]
-    for path in audio:
-        if path.suffix == ".jsonl":
-            yield f"{path.stem}-hypotheses.jsonl", _manifest(path, recogniser, width)
+    names = [path.stem + ("-hypotheses.jsonl" if _is_manifest(path) else suffix) for path in audio]
+    if twice := [path for path, name in zip(audio, names, strict=True) if names.count(name) > 1]:
+        told = " and ".join(map(str, twice[:2]))
+        raise ConfigError(f"{told}: their transcripts would have the same name (transcribe them one by one)")
+    recogniser = load_recogniser(run)
+    for path, name in zip(audio, names, strict=True):
+        if _is_manifest(path):
+            yield name, _manifest(path, recogniser, width)
         else:
             found: Transcript = transcribe(path, recogniser, TranscribeConfig(beam=width))
-            yield path.stem + suffix, write(found)
+            yield name, write(found)
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.suffix == ".jsonl"
 
 
 def _manifest(path: Path, recogniser: Recogniser, width: int | None) -> str:

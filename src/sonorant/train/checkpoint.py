@@ -32,6 +32,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be written, read or used here."""
 
 
+class MissingCheckpointError(CheckpointError):
+    """A path where there is none: the path is wrong, and nothing has failed."""
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Where training stands, besides the tensors."""
 
@@ -153,10 +157,12 @@ def load_encoder(path: Path, encoder: Encoder, *, averaged: bool = False) -> Non
 
 
 def step_folder(path: Path) -> Path:
-    """The checkpoint at a path, which is its folder or its run's. CheckpointError: there is none."""
+    """The checkpoint at a path, which is its folder or its run's. MissingCheckpointError: there is none."""
     folder = path if (path / "state.json").exists() else latest(path)
     if folder is None:
-        raise CheckpointError(f"{path}: no checkpoint here; give a run's folder or one of its step_ folders")
+        raise MissingCheckpointError(
+            f"{path}: no checkpoint here; give a run's folder or one of its step_ folders"
+        )
     return folder
 
 

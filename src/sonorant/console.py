@@ -1,0 +1,94 @@
+"""What the commands share: option types, a progress bar, and how results, mistakes and failures are told."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+FAILURE, MISTAKE, INTERRUPTED = 1, 2, 130
+
+# What the operating system says when a path is wrong; the rest, such as a full disk, is no user's mistake.
+WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+Rows = Annotated[Path | None, typer.Option("--out", "-o", help="Append the rows to this file (.jsonl).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Layers = Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated. Default: all.")]
+Configuration = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped configuration.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Settings laid over the configuration's."),
+]
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Ends the process with 2 after a user's mistake and with 1 after a failure, each told in one line."""
+    from sonorant.errors import is_failure
+
+    try:
+        yield
+    except ValueError as error:
+        print(f"sonorant: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        raise SystemExit(FAILURE if is_failure(error) else MISTAKE) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"sonorant: {where}{error.strerror or error}", file=sys.stderr)
+        raise SystemExit(MISTAKE if isinstance(error, WRONG_PATHS) else FAILURE) from None
+
+
+@contextmanager
+def continuable() -> Iterator[None]:
+    """Tells who presses Ctrl-C that nothing up to the last checkpoint is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left on a terminal, nothing elsewhere; yields `show(done, total)`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show(value: Any, as_json: bool, text: str) -> None:
+    """Prints a result as JSON or as text; of torchrun's processes the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(value, ensure_ascii=False) if as_json else text)
+
+
+def summary(clips: Sequence[Any]) -> dict[str, Any]:
+    """How many clips and hours, and how many have a text."""
+    texts = sum(clip.text is not None for clip in clips)
+    hours = sum(clip.seconds for clip in clips) / 3600
+    return {"clips": len(clips), "hours": round(hours, 3), "with text": texts}
+
+
+def lines(values: Mapping[str, Any]) -> str:
+    """`key: value` a line."""
+    return "\n".join(f"{key}: {value}" for key, value in values.items())
+
+
+def plain(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows as JSON has them."""
+    import msgspec
+
+    result: list[dict[str, Any]] = msgspec.to_builtins(rows)
+    return result
