@@ -176,8 +176,7 @@ def extract(
     from sonorant.data.manifest import read
     from sonorant.recipes.features import extract as write_features
     from sonorant.recipes.features import log_mel
-    from sonorant.recipes.recognise import best_checkpoint
-    from sonorant.recipes.settings import load_encoder
+    from sonorant.recipes.settings import best_checkpoint, load_encoder
 
     torch.manual_seed(seed)
     checkpoint = Path(run) if run == "log-mel" else best_checkpoint(Path(run))

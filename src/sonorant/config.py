@@ -85,6 +85,12 @@ def convert(settings: Any, kind: type[C], *, path: str = "") -> C:
         raise ConfigError(_explain(error, settings, path)) from error
 
 
+def builtins(config: Config) -> dict[str, Any]:
+    """A configuration as it is saved, and as it comes back: as JSON has it, without tuples."""
+    result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    return result
+
+
 def _explain(error: msgspec.ValidationError, settings: Any, path: str) -> str:
     """`encoder.context.layers: expected int, got str: 'six'` from msgspec's message."""
     message, _, where = str(error).partition(" - at `$")

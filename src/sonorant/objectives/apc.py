@@ -29,11 +29,11 @@ class Config(ObjectiveConfig, frozen=True, kw_only=True):
         """ValueError: a context that sees the future, or frames that are learned."""
         if not encoder.context.causal:
             raise ValueError(
-                "objective apc predicts the future, which encoder.context sees already: choose a causal one"
+                "apc: predicts the future, which encoder.context sees already: choose a causal one"
             )
         if any(True for _ in encoder.frontend.parameters()):
             raise ValueError(
-                "objective apc predicts the front end's frames, and a front end that learns would make them "
+                "apc: predicts the front end's frames, and a front end that learns would make them "
                 "easy: choose log_mel for encoder.frontend"
             )
         return APC(encoder, self)

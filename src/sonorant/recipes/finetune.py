@@ -5,18 +5,18 @@ from pathlib import Path
 import torch
 
 from sonorant.asr.vocabulary import Vocabulary
-from sonorant.config import ConfigError
+from sonorant.config import ConfigError, builtins
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, read
 from sonorant.objective import objective_config
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import (
     FinetuneConfig,
+    best_checkpoint,
     build_objective,
     encoder_settings,
     load_encoder,
     merged,
-    plain,
 )
 from sonorant.train import checkpoint, distributed
 
@@ -38,16 +38,15 @@ def _job(config: FinetuneConfig, *, quiet: bool) -> Job:
     if "labels" in config.objective:
         raise ConfigError("objective.labels: follows from the transcripts (leave it out)")
     method = objective_config({"name": "ctc", **config.objective, "labels": len(vocabulary)})
-    settings = plain(config)
-    settings["encoder"] = merged(encoder_settings(Path(config.pretrained)), config.encoder)
-    torch.manual_seed(config.seed)
-    encoder = load_encoder(Path(config.pretrained), untrained=config.from_scratch, changes=config.encoder)
-    if config.from_scratch:
-        torch.manual_seed(config.seed)  # the head starts alike with and without pretraining
+    settings = builtins(config)
+    pretrained = best_checkpoint(Path(config.pretrained))
+    settings["encoder"] = merged(encoder_settings(pretrained), config.encoder)
+    torch.manual_seed(config.seed)  # with or without pretraining, so that the head starts alike
+    encoder = load_encoder(pretrained, untrained=config.from_scratch, changes=config.encoder)
     objective = build_objective(method, encoder, config.data)
     dataset = labelled_dataset(clips, config.data, vocabulary)
     minutes = sum(dataset.seconds(crop=False)) / 60
-    start = "new weights" if config.from_scratch else f"weights of {config.pretrained}"
+    start = "new weights" if config.from_scratch else f"weights of {pretrained}"
     say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
     validation = None
     if config.data.validation is not None:

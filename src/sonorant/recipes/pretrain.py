@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sonorant.config import ConfigError
+from sonorant.config import ConfigError, builtins
 from sonorant.data.dataset import Dataset
 from sonorant.data.manifest import Clip, read
 from sonorant.encoders.base import Encoder
@@ -17,7 +17,7 @@ from sonorant.evaluate.store import FeatureStore
 from sonorant.objective import objective_config
 from sonorant.recipes.features import FRONTEND, extract, first_minutes
 from sonorant.recipes.fit import Job, fit, say
-from sonorant.recipes.settings import PretrainConfig, ScoreConfig, build_objective, plain
+from sonorant.recipes.settings import PretrainConfig, ScoreConfig, build_objective
 from sonorant.train import distributed
 
 
@@ -51,7 +51,7 @@ def _job(config: PretrainConfig, *, quiet: bool) -> Job:
         dataset=dataset,
         config=config.train,
         seed=config.seed,
-        settings=plain(config),
+        settings=builtins(config),
         validation=_validation(config),
         score=score,
     )

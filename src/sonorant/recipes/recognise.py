@@ -17,7 +17,7 @@ from sonorant.data.manifest import Clip
 from sonorant.objective import objective_config
 from sonorant.objectives.ctc import CTC
 from sonorant.recipes.finetune import VOCABULARY
-from sonorant.recipes.settings import load_encoder
+from sonorant.recipes.settings import best_checkpoint, load_encoder
 from sonorant.train import checkpoint, distributed
 from sonorant.train.average import Average
 from sonorant.train.loop import autocast_type
@@ -51,15 +51,6 @@ def load_recogniser(path: Path) -> Recogniser:
             return objective.log_probabilities(inputs.to(device))
 
     return Recogniser(log_probabilities, encoder.frontend, vocabulary)
-
-
-def best_checkpoint(path: Path) -> Path:
-    """The checkpoint itself, or the best one of a run; its last one where none is known to be best."""
-    folder = checkpoint.step_folder(path)
-    if folder == path:
-        return folder
-    best = checkpoint.read_state(folder).best_step
-    return folder if best is None else checkpoint.step_folder(path / f"step_{best:07d}")
 
 
 @dataclass(frozen=True)

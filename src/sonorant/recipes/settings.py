@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
 from sonorant.config import Config, ConfigError, convert
@@ -39,7 +38,7 @@ class PretrainConfig(Config, frozen=True, kw_only=True):
 
 
 class FinetuneConfig(Config, frozen=True, kw_only=True):
-    """A recogniser's training: `pretrained` is a run's folder or one of its checkpoints.
+    """A recogniser's training: `pretrained` is a run's folder, for its best checkpoint, or a checkpoint.
 
     With `from_scratch` the encoder has the same shape and new weights. `encoder` holds settings that differ
     from the pretrained run's, such as dropout.
@@ -54,6 +53,15 @@ class FinetuneConfig(Config, frozen=True, kw_only=True):
     from_scratch: bool = False
     normalisation: str = "lower_alnum"  # of transcripts
     seed: int = 0
+
+
+def best_checkpoint(path: Path) -> Path:
+    """The checkpoint itself, or the best one of a run; its last one where none is known to be best."""
+    folder = checkpoint.step_folder(path)
+    if folder == path:
+        return folder
+    best = checkpoint.read_state(folder).best_step
+    return folder if best is None else checkpoint.step_folder(path / f"step_{best:07d}")
 
 
 def encoder_settings(path: Path) -> dict[str, Any]:
@@ -98,12 +106,6 @@ def build_objective(method: ObjectiveConfig, encoder: Encoder, data: DataConfig)
         return method.build(encoder)
     except ValueError as error:
         raise ConfigError(f"objective: {error}") from error
-
-
-def plain(config: Config) -> dict[str, Any]:
-    """A configuration as it is saved beside the weights, and as it comes back from there."""
-    result: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
-    return result
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
