@@ -110,6 +110,7 @@ def _pretraining(demo: Demo) -> PretrainConfig:
             f"out={json.dumps(str(demo.out / 'pretrain'))}",
             f"data.manifest={json.dumps(str(demo.corpus / 'untranscribed.jsonl'))}",
             f"score.manifest={json.dumps(str(demo.corpus / 'dev.jsonl'))}",
+            "score.minutes=20",
             f"train.minutes={demo.minutes * PRETRAINING}",
         ],
     )
