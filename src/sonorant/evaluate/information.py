@@ -13,7 +13,7 @@ same held-out labels. The entropy carries Miller and Madow's correction, (observ
 1) / 2N; the plug-in estimate is reported beside it. Neighbouring frames are alike, which makes the correction
 too small rather than too large.
 
-The label-free score is `label_free` with its default settings: 100 clusters and a gap of 0.2 s. What two
+The label-free score is `label_free` with its default settings: 100 clusters and a gap of 0.1 s. What two
 frames share at a gap within a syllable is mostly phonetic; what they share over seconds is mostly speaker and
 channel. What to mind when reading it:
 
@@ -60,10 +60,10 @@ class InformationConfig(ProbeConfig, frozen=True, kw_only=True):
     """The settings of the label-free score; the defaults are the score that the project reports."""
 
     codes: int = 100
-    gap: float = 0.2  # seconds, rounded to frames
+    gap: float = 0.1  # seconds, rounded to frames
     frames: int = 30_000
     updates: int = 480
-    learning_rates: tuple[float, ...] = (3e-3,)
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from sonorant.recipes.settings import FinetuneConfig, PretrainConfig, load_encod
 from sonorant.recipes.shipped import shipped
 
 PRETRAINING, FINETUNING = 0.46, 0.17  # shares of the minutes; fine-tuning is done twice
+RATES = (3e-4, 1e-3, 3e-3)  # that the probe may choose from
 PROBED = 10.0  # minutes to fit the probe on, and as many to measure it on
 
 
@@ -153,7 +154,10 @@ def _measure(demo: Demo, best: Path, dev: Sequence[Clip], test: Sequence[Clip]) 
     """Scores and probes of every layer; gives the one that the label-free score calls best."""
     stores = _stores(demo, best, [*dev, *test])
     split = parts(dev, test)
-    information, probing = InformationConfig(seed=demo.seed), ProbeConfig(seed=demo.seed)
+    information, probing = (
+        InformationConfig(seed=demo.seed),
+        ProbeConfig(seed=demo.seed, learning_rates=RATES),
+    )
     layers = [layer for layer in stores["trained"].layers if layer != FRONTEND]
 
     def score(model: str, layer: str) -> Score:
@@ -214,6 +218,8 @@ def summary(rows: Sequence[Row]) -> str:
     """The demo's one table, for the terminal."""
     lines = []
     for row in rows:
+        if row.metric in ("bits", "share of entropy"):
+            continue
         interval = "" if row.low is None or row.high is None else f"  [{row.low:.3f}, {row.high:.3f}]"
         lines.append(f"{row.subject:38s} {row.task:44s} {row.metric:18s} {row.value:9.4f}{interval}")
     return "\n".join(lines)

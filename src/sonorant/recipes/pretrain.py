@@ -90,7 +90,7 @@ def _score(
 
 
 def label_free_scores(folder: Path, config: ScoreConfig) -> dict[str, Score]:
-    """What each layer tells of the clusters of the log-mel frames (or whatever the front end gives) 0.2 s on.
+    """What each layer tells of the clusters of the log-mel frames (or whatever the front end gives) 0.1 s on.
 
     One fixed space for all layers and checkpoints: a model cannot make it easier to predict.
     """
