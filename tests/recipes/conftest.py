@@ -52,17 +52,19 @@ def sonorant() -> Callable[..., Done]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Results of this process and of others are compared bit for bit."""
-    threads, before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+def lean(tmp_path_factory) -> Iterator[None]:
+    """One thread here and in processes that are started, whose results are compared bit for bit, and no
+    TensorBoard, which takes seconds to load."""
+    hidden = tmp_path_factory.mktemp("hidden")
+    (hidden / "tensorboard.py").write_text("raise ImportError")
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
+        patch.setattr("sonorant.train.log._board", lambda run, start: None)
+        yield
     torch.set_num_threads(threads)
-    if before is None:
-        del os.environ["OMP_NUM_THREADS"]
-    else:
-        os.environ["OMP_NUM_THREADS"] = before
 
 
 @pytest.fixture(scope="session")
