@@ -165,7 +165,7 @@ def test_a_batch_is_learned_by_heart():
     encoder = build(EncoderConfig(frontend=LogMelConfig(mels=20, stack=2), context=context))
     model, batch = Config(labels=5, **UNMASKED).build(encoder), speech(1.0, 0.6)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.03)
-    for _ in range(60):
+    for _ in range(120):
         optimizer.zero_grad()
         loss = model(batch)
         (loss.total / loss.count).backward()
