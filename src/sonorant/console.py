@@ -12,6 +12,8 @@ import typer
 
 FAILURE, MISTAKE, INTERRUPTED = 1, 2, 130
 
+FAILURES = ("CheckpointError", "DivergedError")  # by name, so that telling them needs no torch
+
 # What the operating system says when a path is wrong; the rest, such as a full disk, is no user's mistake.
 WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -32,13 +34,12 @@ Overrides = Annotated[
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """Ends the process with 2 after a user's mistake and with 1 after a failure, each told in one line."""
-    from sonorant.errors import is_failure
 
     try:
         yield
     except ValueError as error:
         print(f"sonorant: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        raise SystemExit(FAILURE if is_failure(error) else MISTAKE) from None
+        raise SystemExit(FAILURE if type(error).__name__ in FAILURES else MISTAKE) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"sonorant: {where}{error.strerror or error}", file=sys.stderr)
