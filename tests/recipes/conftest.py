@@ -53,8 +53,8 @@ def sonorant() -> Callable[..., Done]:
 
 @pytest.fixture(scope="session", autouse=True)
 def lean(tmp_path_factory) -> Iterator[None]:
-    """One thread here and in processes that are started, whose results are compared bit for bit, and no
-    TensorBoard, which takes seconds to load."""
+    """One thread here and in processes that are started, whose results are compared bit for bit; these do
+    without TensorBoard, which takes seconds to load."""
     hidden = tmp_path_factory.mktemp("hidden")
     (hidden / "tensorboard.py").write_text("raise ImportError")
     threads = torch.get_num_threads()
@@ -62,7 +62,6 @@ def lean(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
-        patch.setattr("sonorant.train.log._board", lambda run, start: None)
         yield
     torch.set_num_threads(threads)
 

@@ -60,7 +60,7 @@ def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, s
     assert [row["metric"] for row in done.json] == ["nats", "bits", "share of entropy", "nats"]
     assert [msgspec.to_builtins(row) for row in read_rows(rows)] == done.json
     real, control = done.json[0], done.json[3]
-    assert real["task"] == "label-free information (K=100, gap 0.2 s)"
+    assert real["task"] == "label-free information (K=100, gap 0.12 s)"
     assert control["subject"] == "features layer_1, shuffled"
     assert real["low"] <= real["value"] <= real["high"]
     assert real["n"] == 24
@@ -68,7 +68,7 @@ def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, s
     assert real["commit"]
     assert real["machine"]
     again = sonorant(*words)
-    assert "| features layer_1 | label-free information (K=100, gap 0.2 s) | nats |" in again.out
+    assert "| features layer_1 | label-free information (K=100, gap 0.12 s) | nats |" in again.out
     assert len(read_rows(rows)) == 8
     assert [row.value for row in read_rows(rows)[:4]] == [row.value for row in read_rows(rows)[4:]]
 

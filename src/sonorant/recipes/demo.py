@@ -63,7 +63,7 @@ class Demo:
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began
-        self.rows.append(self.measurer.row(name, "time", "seconds", seconds))
+        self.rows.append(self.measurer.row(name, "time", "seconds", round(seconds, 1)))
         say(f"   {seconds:.0f} s")
 
 
