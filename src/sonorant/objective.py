@@ -50,6 +50,7 @@ class ObjectiveConfig(Config, frozen=True, kw_only=True):
 
     def build(self, encoder: Encoder) -> Objective:
         """The objective around an encoder. ValueError: the encoder does not fit."""
+        # a Struct's metaclass is not that of abstract classes
         raise NotImplementedError(type(self).__name__)
 
 

@@ -80,7 +80,7 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
         best = pretrain(_pretraining(demo))
     with demo.stage("measure the representation"):
         layer = _measure(demo, best, dev, test)
-        _picture(demo, best, layer, test[0])
+        _picture(demo, layer, test[0])
     for name, from_scratch in (("finetuned", False), ("scratch", True)):
         with demo.stage(f"train the recogniser: {name}"):
             finetune(_finetuning(demo, name, best, from_scratch=from_scratch))
@@ -181,7 +181,7 @@ def _subject(model: str, layer: str) -> str:
     return "log-mel stacked" if layer == FRONTEND else f"{model} {layer}"
 
 
-def _picture(demo: Demo, best: Path, layer: str, clip: Clip) -> None:
+def _picture(demo: Demo, layer: str, clip: Clip) -> None:
     """A test utterance's spectrogram and the best layer's features, for the report."""
     store, plain = (
         FeatureStore(demo.out / "features" / "trained"),
