@@ -23,6 +23,7 @@ FRONTENDS = {
 }
 CONTEXTS = {
     "gru": {"name": "gru", "dim": 16, "layers": 2},
+    "lstm": {"name": "lstm", "dim": 16, "layers": 2},
     "transformer": {
         "name": "transformer",
         "dim": 16,

@@ -21,6 +21,8 @@ SMALL = {"dim": 32, "layers": 2}
 CONTEXTS = {
     "gru": {"name": "gru"} | SMALL,
     "gru_both": {"name": "gru", "bidirectional": True, "residual": False} | SMALL,
+    "lstm": {"name": "lstm"} | SMALL,
+    "lstm_both": {"name": "lstm", "bidirectional": True} | SMALL,
     "post": {"name": "transformer", "position_kernel": 16} | SMALL,
     "pre": {"name": "transformer", "norm": "pre", "positions": "rotary"} | SMALL,
     "no_positions": {"name": "transformer", "positions": "none"} | SMALL,

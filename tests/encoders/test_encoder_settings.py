@@ -8,7 +8,7 @@ import torch
 from sonorant.config import ConfigError, builtins, convert
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
-from sonorant.encoders.gru import GRU, GRUConfig
+from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.encoders.transformer import Transformer, TransformerConfig
 from sonorant.types import Padded, pad
@@ -27,7 +27,7 @@ MEL = {"name": "log_mel"}
         ({"name": "gru", "dim": 33, "bidirectional": True}, "2 must divide dim 33"),
         ({"name": "gru", "layers": 0}, "encoder.context.layers: expected int >= 1: 0"),
         ({"name": "gru", "dropout": 1.5}, "encoder.context.dropout: expected float < 1"),
-        ({"name": "lstm"}, "encoder.context"),
+        ({"name": "elman"}, "encoder.context"),
     ],
 )
 def test_impossible_sizes_are_refused(context, message):
@@ -112,11 +112,12 @@ def test_a_dropped_layer_hands_its_input_on():
     assert not any(torch.equal(before, after) for before, after in pairwise(outputs))
 
 
+@pytest.mark.parametrize("config", [GRUConfig, LSTMConfig])
 @pytest.mark.parametrize("residual", [True, False])
-def test_a_residual_layer_adds_its_input(residual):
-    model = GRU(GRUConfig(dim=32, layers=3, residual=residual))
+def test_a_residual_layer_adds_its_input(config, residual):
+    model = Recurrent(config(dim=32, layers=3, residual=residual))
     values = frames().values
-    for layer, output in zip(model.layers, model(frames()).layers, strict=True):
+    for (layer,), output in zip(model.layers, model(frames()).layers, strict=True):
         recurrent, _ = layer(values)
         values = recurrent + values if residual else recurrent
         torch.testing.assert_close(output, values)

@@ -10,7 +10,7 @@ import torch
 from sonorant.config import ConfigError
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.convolutions import ConvolutionsConfig
-from sonorant.encoders.gru import GRUConfig
+from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.log_mel import LogMelConfig
 from sonorant.encoders.transformer import TransformerConfig
 from sonorant.objective import objective_config

@@ -3,7 +3,7 @@
 import torch
 
 from sonorant.encoders.build import EncoderConfig, build
-from sonorant.encoders.gru import GRUConfig
+from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.log_mel import LogMelConfig
 from sonorant.objectives.apc import Config
 from sonorant.types import Batch, pad

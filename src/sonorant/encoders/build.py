@@ -6,13 +6,13 @@ from sonorant.config import Config
 from sonorant.encoders.base import Context, Encoder, Frontend
 from sonorant.encoders.conformer import Conformer, ConformerConfig
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
-from sonorant.encoders.gru import GRU, GRUConfig
+from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.encoders.sizes import Probability
 from sonorant.encoders.transformer import Transformer, TransformerConfig
 
 FrontendConfig = LogMelConfig | ConvolutionsConfig
-ContextConfig = GRUConfig | TransformerConfig | ConformerConfig
+ContextConfig = GRUConfig | LSTMConfig | TransformerConfig | ConformerConfig
 
 
 class EncoderConfig(Config, frozen=True, kw_only=True):
@@ -39,8 +39,8 @@ def frontend(config: FrontendConfig) -> Frontend:
 
 def context(config: ContextConfig) -> Context:
     match config:
-        case GRUConfig():
-            return GRU(config)
+        case GRUConfig() | LSTMConfig():
+            return Recurrent(config)
         case TransformerConfig():
             return Transformer(config)
         case ConformerConfig():

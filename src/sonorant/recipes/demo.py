@@ -6,6 +6,8 @@ same encoder from scratch with the same budget.
 """
 
 import json
+import math
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +42,7 @@ from sonorant.recipes.shipped import shipped
 
 PRETRAINING, FINETUNING = 0.46, 0.17  # shares of the minutes; fine-tuning is done twice
 RATES = (3e-4, 1e-3, 3e-3)  # that the probe may choose from
-PROBED = 10.0  # minutes to fit the probe on, and as many to measure it on
+FITTED = 30.0  # minutes of transcribed training speech whose phones are found, to fit probes on
 
 
 @dataclass
@@ -75,11 +77,11 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
         if not (corpus / "all.jsonl").exists():
             corpora.fetch("queen", corpus)
     with demo.stage("align phones to measure with"):
-        dev, test = (_aligned(corpus, name) for name in ("dev", "test"))
+        train, test = _aligned(corpus, "paired-1h", FITTED), _aligned(corpus, "test")
     with demo.stage("pretrain, score checkpoints"):
         best = pretrain(_pretraining(demo))
     with demo.stage("measure the representation"):
-        layer = _measure(demo, best, dev, test)
+        layer = _measure(demo, best, train, test)
         _picture(demo, layer, test[0])
     for name, from_scratch in (("finetuned", False), ("scratch", True)):
         with demo.stage(f"train the recogniser: {name}"):
@@ -92,12 +94,12 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
     return demo.rows
 
 
-def _aligned(corpus: Path, name: str) -> list[Clip]:
-    """Clips of a part with their phones; kept, because aligning takes a while."""
+def _aligned(corpus: Path, name: str, minutes: float = math.inf) -> list[Clip]:
+    """Clips of a part, up to so many minutes, with their phones; kept, because aligning takes a while."""
     path = corpus / f"{name}-phones.jsonl"
     if not path.exists():
         clips = [clip for clip in read(corpus / f"{name}.jsonl") if clip.text]
-        aligned = align(first_minutes(clips, PROBED))
+        aligned = align(first_minutes(clips, minutes))
         say(f"   {name}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} left out")
         write(path, aligned.clips)
     return read(path)
@@ -144,16 +146,16 @@ def _stores(demo: Demo, best: Path, clips: Sequence[Clip]) -> dict[str, FeatureS
     stores = {}
     for name, encoder in sources.items():
         path = demo.out / "features" / name
-        if not (path / "features.json").exists():
-            extract(encoder, clips, path, provenance={"checkpoint": best.name, "seed": demo.seed})
+        shutil.rmtree(path, ignore_errors=True)  # a run that went on may have another best checkpoint
+        extract(encoder, clips, path, provenance={"checkpoint": best.name, "seed": demo.seed})
         stores[name] = FeatureStore(path)
     return stores
 
 
-def _measure(demo: Demo, best: Path, dev: Sequence[Clip], test: Sequence[Clip]) -> str:
+def _measure(demo: Demo, best: Path, train: Sequence[Clip], test: Sequence[Clip]) -> str:
     """Scores and probes of every layer; gives the one that the label-free score calls best."""
-    stores = _stores(demo, best, [*dev, *test])
-    split = parts(dev, test)
+    stores = _stores(demo, best, [*train, *test])
+    split = parts(train, test)
     information, probing = (
         InformationConfig(seed=demo.seed),
         ProbeConfig(seed=demo.seed, learning_rates=RATES),
@@ -170,7 +172,7 @@ def _measure(demo: Demo, best: Path, dev: Sequence[Clip], test: Sequence[Clip]) 
     demo.rows += demo.measurer.information(f"untrained {best_one}", score("untrained", best_one))
     probed = [("log-mel", FRONTEND), ("trained", FRONTEND), ("untrained", best_one)]
     for model, layer in [*probed, *(("trained", layer) for layer in layers)]:
-        found = probe(stores[model], layer, [*dev, *test], probing, parts=split)
+        found = probe(stores[model], layer, [*train, *test], probing, parts=split)
         demo.rows.append(demo.measurer.accuracy(_subject(model, layer), found))
     return best_one
 

@@ -1,0 +1,93 @@
+"""The recurrent context networks: those of Autoregressive Predictive Coding (GRU) and its first form (LSTM)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sonorant.config import Config
+from sonorant.encoders.base import Context
+from sonorant.encoders.sizes import Positive, Probability, check_divides
+from sonorant.nn.dropout import Dropout
+from sonorant.types import Hidden, Padded
+
+
+class RecurrentConfig(Config, frozen=True, kw_only=True):
+    """`residual` adds a layer's input to its output; `bidirectional` gives each direction half of `dim`."""
+
+    dim: Positive = 512
+    layers: Positive = 3
+    bidirectional: bool = False
+    residual: bool = True
+    dropout: Probability = 0.0
+
+    def __post_init__(self) -> None:
+        if self.bidirectional:
+            check_divides("two directions:", 2, "dim", self.dim)
+
+
+class GRUConfig(RecurrentConfig, frozen=True, kw_only=True, tag_field="name", tag="gru"):
+    """Gated recurrent units."""
+
+
+class LSTMConfig(RecurrentConfig, frozen=True, kw_only=True, tag_field="name", tag="lstm"):
+    """Long short-term memory: on a CPU in bfloat16 several times as fast as GRU of the same width."""
+
+
+class Recurrent(Context):
+    """Recurrent layers, causal unless bidirectional.
+
+    Chung et al. 2019, https://arxiv.org/abs/1904.03240. Dropout acts between the layers. Weights start as
+    PyTorch has it: uniform within one over the square root of the width.
+    """
+
+    def __init__(self, config: GRUConfig | LSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dim = config.dim
+        self.causal = not config.bidirectional
+        # PyTorch has a fast bfloat16 kernel for the LSTM only; a GRU would pile up rounding errors for nothing
+        self.low_precision = isinstance(config, LSTMConfig)
+        kind = nn.LSTM if isinstance(config, LSTMConfig) else nn.GRU
+        directions = 2 if config.bidirectional else 1
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                kind(config.dim, config.dim // directions, batch_first=True) for _ in range(directions)
+            )
+            for _ in range(config.layers)
+        )
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, frames: Padded) -> Hidden:
+        values, outputs = frames.values.float(), []
+        device = values.device.type
+        autocast = self.low_precision and torch.is_autocast_enabled(device)
+        backwards = None if self.causal else _backwards(frames)
+        for index, layer in enumerate(self.layers, start=1):
+            with torch.autocast(device, enabled=autocast):
+                recurrent = _run(layer, values, backwards)
+            if index < len(self.layers):
+                recurrent = self.dropout(recurrent)
+            values = values + recurrent if self.config.residual else recurrent.float()
+            outputs.append(values)
+        return Hidden(tuple(outputs), frames.lengths)
+
+
+def _run(
+    layer: nn.Module, values: Float[Tensor, "batch time dim"], backwards: Int[Tensor, "batch time 1"] | None
+) -> Float[Tensor, "batch time dim"]:
+    """A layer's directions side by side. The padding comes last in each of them: no real step sees it."""
+    forward: Tensor
+    if backwards is None:
+        (ahead,) = layer
+        forward, _ = ahead(values)
+        return forward
+    ahead, back = layer
+    forward, _ = ahead(values)
+    turned, _ = back(values.take_along_dim(backwards, 1))
+    return torch.cat([forward, turned.take_along_dim(backwards, 1)], dim=-1)
+
+
+def _backwards(frames: Padded) -> Int[Tensor, "batch time 1"]:
+    """The steps of each sequence in reverse, its padding where it was: applied twice, nothing has changed."""
+    steps = torch.arange(frames.values.shape[1], device=frames.values.device)
+    return torch.where(frames.mask, frames.lengths[:, None] - 1 - steps, steps)[..., None]
