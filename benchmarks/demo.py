@@ -1,4 +1,4 @@
-"""The demo over several seeds: rows in results/demo-MINUTESmin.jsonl, a page of means and ranges beside.
+"""The demo over several seeds: rows in results/demo-MINUTESmin.jsonl, with a page and a picture beside.
 
     python benchmarks/demo.py --minutes 15 --seeds 0 1 2
 
@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from sonorant.evaluate.rows import Row, read_rows, write_rows
 from sonorant.recipes.demo import run_demo
@@ -32,7 +34,9 @@ def main() -> None:
             continue
         folder = options.out / f"{options.minutes:g}min-seed{seed}"
         write_rows(file, run_demo(options.out / "corpus", folder, minutes=options.minutes, seed=seed))
-        file.with_suffix(".md").write_text(page(read_rows(file), options.minutes), encoding="utf8")
+        rows = read_rows(file)
+        file.with_suffix(".md").write_text(page(rows, options.minutes), encoding="utf8")
+        picture(rows, file.with_suffix(".png"))
 
 
 def page(rows: Sequence[Row], minutes: float) -> str:
@@ -45,7 +49,7 @@ def page(rows: Sequence[Row], minutes: float) -> str:
         f"# The demo at {minutes:g} minutes\n",
         f"`{command}`, {where}.\n",
         *(f"- {line}" for line in reductions(rows, seeds)),
-        "",
+        f"\n![error rates, phones and label-free scores of each seed](demo-{minutes:g}min.png)\n",
         "| subject | task | metric | mean | lowest | highest | seeds |",
         "|---|---|---|---:|---:|---:|---:|",
     ]
@@ -67,6 +71,19 @@ def reductions(rows: Sequence[Row], seeds: Sequence[int]) -> list[str]:
         old, new = (statistics.mean(side) for side in zip(*pairs, strict=True))
         told.append(f"{metric}: {old:.1%} from scratch, {new:.1%} fine-tuned; relative reduction {reduced}")
     return told
+
+
+def picture(rows: Sequence[Row], file: Path) -> None:
+    """Every seed as a dot: character error rates, phone probes and label-free scores."""
+    panels = {"CER": "character error rate", "accuracy": "phone probe", "nats": "label-free score (nats)"}
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    for axes, (metric, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        shown = sorted((row for row in rows if row.metric == metric), key=lambda row: row.subject)
+        axes.plot([row.value for row in shown], [row.subject for row in shown], "o", alpha=0.6)
+        axes.set_title(title, fontsize="medium")
+        axes.grid(axis="y", alpha=0.3)
+        axes.margins(y=0.15)
+    figure.savefig(file, dpi=100)
 
 
 if __name__ == "__main__":

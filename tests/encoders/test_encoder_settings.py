@@ -8,8 +8,8 @@ import torch
 from sonorant.config import ConfigError, builtins, convert
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
-from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
+from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.transformer import Transformer, TransformerConfig
 from sonorant.types import Padded, pad
 

@@ -10,8 +10,8 @@ import torch
 from sonorant.config import ConfigError
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.convolutions import ConvolutionsConfig
-from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.log_mel import LogMelConfig
+from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.transformer import TransformerConfig
 from sonorant.objective import objective_config
 from sonorant.objectives.ctc import Config

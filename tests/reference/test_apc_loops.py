@@ -3,8 +3,8 @@
 import torch
 
 from sonorant.encoders.build import EncoderConfig, build
-from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.log_mel import LogMelConfig
+from sonorant.encoders.recurrent import GRUConfig
 from sonorant.objectives.apc import Config
 from sonorant.types import Batch, pad
 

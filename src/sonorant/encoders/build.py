@@ -6,8 +6,8 @@ from sonorant.config import Config
 from sonorant.encoders.base import Context, Encoder, Frontend
 from sonorant.encoders.conformer import Conformer, ConformerConfig
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
-from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
+from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.sizes import Probability
 from sonorant.encoders.transformer import Transformer, TransformerConfig
 

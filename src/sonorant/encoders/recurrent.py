@@ -1,4 +1,7 @@
-"""The recurrent context networks: those of Autoregressive Predictive Coding (GRU) and its first form (LSTM)."""
+"""The recurrent context networks: gated recurrent units and long short-term memory."""
+
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -45,7 +48,7 @@ class Recurrent(Context):
         self.config = config
         self.dim = config.dim
         self.causal = not config.bidirectional
-        # PyTorch has a fast bfloat16 kernel for the LSTM only; a GRU would pile up rounding errors for nothing
+        # PyTorch has a fast bfloat16 kernel for the LSTM; a GRU would pile up rounding errors for nothing
         self.low_precision = isinstance(config, LSTMConfig)
         kind = nn.LSTM if isinstance(config, LSTMConfig) else nn.GRU
         directions = 2 if config.bidirectional else 1
@@ -64,7 +67,7 @@ class Recurrent(Context):
         backwards = None if self.causal else _backwards(frames)
         for index, layer in enumerate(self.layers, start=1):
             with torch.autocast(device, enabled=autocast):
-                recurrent = _run(layer, values, backwards)
+                recurrent = _run(cast(nn.ModuleList, layer), values, backwards)
             if index < len(self.layers):
                 recurrent = self.dropout(recurrent)
             values = values + recurrent if self.config.residual else recurrent.float()
@@ -73,18 +76,17 @@ class Recurrent(Context):
 
 
 def _run(
-    layer: nn.Module, values: Float[Tensor, "batch time dim"], backwards: Int[Tensor, "batch time 1"] | None
+    layer: Iterable[nn.Module],
+    values: Float[Tensor, "batch time dim"],
+    backwards: Int[Tensor, "batch time 1"] | None,
 ) -> Float[Tensor, "batch time dim"]:
     """A layer's directions side by side. The padding comes last in each of them: no real step sees it."""
-    forward: Tensor
-    if backwards is None:
-        (ahead,) = layer
-        forward, _ = ahead(values)
-        return forward
-    ahead, back = layer
-    forward, _ = ahead(values)
-    turned, _ = back(values.take_along_dim(backwards, 1))
-    return torch.cat([forward, turned.take_along_dim(backwards, 1)], dim=-1)
+    ahead, *back = layer
+    outputs: list[Tensor] = [ahead(values)[0]]
+    if backwards is not None:
+        turned, _ = back[0](values.take_along_dim(backwards, 1))
+        outputs.append(turned.take_along_dim(backwards, 1))
+    return torch.cat(outputs, dim=-1)
 
 
 def _backwards(frames: Padded) -> Int[Tensor, "batch time 1"]:
