@@ -71,6 +71,13 @@ def test_other_settings_in_the_same_folder_are_refused(pretrained, sonorant, tin
     assert figures(pretrained)[-1]["step"] == 6
 
 
+def test_checkpoints_by_share_are_evenly_spread(tmp_path, sonorant, tiny):
+    words = ["train.steps=11", "train.checkpoint_every=0.2", "train.keep=9", "-q"]
+    assert sonorant("pretrain", tiny, f"out={tmp_path / 'run'}", *words).code == 0
+    names = {each.name for each in (tmp_path / "run").glob("step_*")}
+    assert names == {f"step_{step:07d}" for step in (3, 6, 9, 11)}
+
+
 def test_a_killed_run_continues_to_the_same_bits(tmp_path, sonorant, tiny, few):
     words = ["pretrain", str(tiny), f"data.validation={few}", "data.workers=2", "train.accumulate=2", "-q"]
     words += ["train.steps=12", "train.checkpoint_every=4", "train.ema=0.9"]

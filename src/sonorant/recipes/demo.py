@@ -39,6 +39,7 @@ from sonorant.recipes.recognise import load_recogniser, recognise
 from sonorant.recipes.report import write_report
 from sonorant.recipes.settings import FinetuneConfig, PretrainConfig, load_encoder
 from sonorant.recipes.shipped import shipped
+from sonorant.train.checkpoint import read_state
 
 PRETRAINING, FINETUNING = 0.46, 0.17  # shares of the minutes; fine-tuning is done twice
 RATES = (3e-4, 1e-3, 3e-3)  # that the probe may choose from
@@ -83,9 +84,11 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
     with demo.stage("measure the representation"):
         layer = _measure(demo, best, train, test)
         _picture(demo, layer, test[0])
+    length = f"train.minutes={minutes * FINETUNING}"
     for name, from_scratch in (("finetuned", False), ("scratch", True)):
         with demo.stage(f"train the recogniser: {name}"):
-            finetune(_finetuning(demo, name, best, from_scratch=from_scratch))
+            end = finetune(_finetuning(demo, name, best, from_scratch=from_scratch, length=length))
+            length = f"train.steps={read_state(end).total}"  # for both
         with demo.stage(f"transcribe the test part: {name}"):
             _recognise(demo, name)
     (out / "results.jsonl").unlink(missing_ok=True)
@@ -120,7 +123,9 @@ def _pretraining(demo: Demo) -> PretrainConfig:
     return convert(settings, PretrainConfig)
 
 
-def _finetuning(demo: Demo, name: str, pretrained: Path, *, from_scratch: bool) -> FinetuneConfig:
+def _finetuning(
+    demo: Demo, name: str, pretrained: Path, *, from_scratch: bool, length: str
+) -> FinetuneConfig:
     settings = load(
         shipped("demo_finetune"),
         [
@@ -129,7 +134,8 @@ def _finetuning(demo: Demo, name: str, pretrained: Path, *, from_scratch: bool) 
             f"pretrained={json.dumps(str(pretrained))}",
             f"from_scratch={json.dumps(from_scratch)}",
             f"data.manifest={json.dumps(str(demo.corpus / 'paired-10m.jsonl'))}",
-            f"train.minutes={demo.minutes * FINETUNING}",
+            "train.minutes=null",
+            length,
         ],
     )
     return convert(settings, FinetuneConfig)

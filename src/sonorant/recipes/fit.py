@@ -86,8 +86,8 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
 
 
 def _interval(every: float, total: int) -> int:
-    """Steps from one checkpoint to the next."""
-    return max(1, round(every * total if every < 1 else every))
+    """Steps from one checkpoint to the next; a share is rounded up, or the last two would stand close."""
+    return max(1, math.ceil(round(every * total, 6)) if every < 1 else round(every))
 
 
 def _epoch(job: Job, epoch: int, start: int) -> Iterator[Batch]:
