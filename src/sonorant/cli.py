@@ -164,12 +164,21 @@ def extract(
     out: Out = Path("features"),
     untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
     layer: Layers = None,
+    sections: Annotated[
+        float | None,
+        typer.Option(
+            help="Cut clips into parts of about so many seconds and encode each by itself, so that frames do "
+            "not see what `measure` lets them predict; else whole clips."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the new weights.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Write the features of every clip and layer: `frontend`, then `layer_0` and on.
 
-    Example: `sonorant extract runs/best_rq speech.jsonl --out features`
+    For the label-free score give `--sections 0.5`, unless the network sees the past only (APC).
+
+    Example: `sonorant extract runs/best_rq speech.jsonl --sections 0.5 --out features`
     """
     import torch
 
@@ -184,7 +193,13 @@ def extract(
     provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
     with console.progress("extracting", quiet) as bar:
         count = write_features(
-            encoder, read(manifest), out, provenance=provenance, layers=layer, progress=bar
+            encoder,
+            read(manifest),
+            out,
+            provenance=provenance,
+            layers=layer,
+            sections=sections,
+            progress=bar,
         )
     print(f"{out}: features of {count} clips")
 

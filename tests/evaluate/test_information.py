@@ -13,16 +13,18 @@ from sonorant.evaluate import information
 from sonorant.evaluate.information import InformationConfig, bound, curve, entropy, label_free, labelled
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.sampling import Examples, Parts, SamplingError, Sections, choose, split
-from sonorant.evaluate.store import FeatureStore, FeatureWriter
+from sonorant.evaluate.store import FeatureStore, FeatureWriter, section_bounds
 
 QUICK = InformationConfig(
     codes=8, gap=0.02, frames=8000, updates=300, checks=6, batch=256, learning_rates=(3e-2,)
 )
 
 
-def store(path, utterances, *, frame_seconds=0.02, first_centre=0.01):
+def store(path, utterances, *, frame_seconds=0.02, first_centre=0.01, **more):
     """A store of {id: {layer: frames}}."""
-    with FeatureWriter(path, frame_seconds=frame_seconds, first_centre=first_centre, provenance={}) as writer:
+    with FeatureWriter(
+        path, frame_seconds=frame_seconds, first_centre=first_centre, provenance={}, **more
+    ) as writer:
         for name, layers in utterances.items():
             writer.add(name, layers)
     return FeatureStore(path)
@@ -65,6 +67,46 @@ def channel(tmp_path_factory):
         for number in range(len(chain))
     }
     return store(tmp_path_factory.mktemp("channel") / "f", layers), truth
+
+
+@pytest.fixture(scope="module")
+def peeping(tmp_path_factory):
+    """A function to stores of a chain, and of frames that know its next state if that is in their section."""
+
+    def make(length, frames=205, **more):
+        chain, truth = markov(4, 0.7, utterances=180, frames=frames)
+        good, after = embedded(chain), embedded(chain.roll(-1, 1))
+        last = torch.tensor(section_bounds(frames, length)[1:]) - 1
+        after[:, last] = torch.randn(180, len(last), 12, generator=torch.Generator().manual_seed(3))
+        layers = {f"u{number}": {"good": good[number], "peeping": after[number]} for number in range(180)}
+        return store(tmp_path_factory.mktemp("peeping") / "f", layers, **more), truth
+
+    return make
+
+
+def test_what_frames_have_seen_of_their_targets_does_not_count_in_sections(peeping):
+    quick = msgspec.structs.replace(QUICK, codes=4)
+    blind, truth = peeping(10, section=10)
+    assert label_free(blind, "good", quick).bound.nats == pytest.approx(truth, abs=0.1)
+    score = label_free(blind, "peeping", quick, target_layer="good")
+    assert score.bound.nats == pytest.approx(0, abs=0.05)
+    assert score.test_frames == 36 * 19  # 20 sections of ten or eleven frames
+    seeing, _ = peeping(10)
+    assert label_free(seeing, "peeping", quick, target_layer="good").bound.nats > 1
+
+
+def test_targets_that_overlap_a_section_do_not_count(peeping):
+    quick = msgspec.structs.replace(QUICK, codes=4)
+    wide, _ = peeping(10, section=10, first_centre=0.015)  # a window of 30 ms every 20 ms
+    with pytest.raises(SamplingError, match="without a usable frame"):
+        label_free(wide, "good", quick)
+    assert label_free(wide, "good", msgspec.structs.replace(quick, gap=0.04)).test_frames == 36 * 19
+
+
+def test_frames_that_have_seen_the_future_are_refused(peeping):
+    seeing, _ = peeping(10, sees_future=True)
+    with pytest.raises(SamplingError, match=r"have seen the audio that they would predict \(extract"):
+        label_free(seeing, "good", QUICK)
 
 
 def test_a_channel_that_a_linear_probe_can_read_is_read_almost_whole(channel):

@@ -7,11 +7,13 @@ utterance with representations Z_a and Z_b, k-means f and a linear probe q,
     I(Z_a; Z_b) >= I(Z_a; f(Z_b)) >= H(f(Z_b)) - E[-log q(f(Z_b) | Z_a)]        without labels
     I(Z; Y)     >= H(Y) - E[-log q(Y | Z)]                                      with labels
 
-Here the sections are single frames, Z_b `gap` seconds after Z_a. Three things keep the bound one: f and q see
-training utterances only, the cross-entropy is that of held-out utterances, and the entropy is that of the
-same held-out labels. The entropy carries Miller and Madow's correction, (observed labels -
-1) / 2N; the plug-in estimate is reported beside it. Neighbouring frames are alike, which makes the correction
-too small rather than too large.
+Here Z_a and Z_b are single frames, Z_b `gap` seconds after Z_a. Four things keep the bound one: Z_a has not
+seen the audio of Z_b, f and q see training utterances only, the cross-entropy is that of held-out utterances,
+and the entropy is that of the same held-out labels. For the first, utterances are encoded in sections, each
+by itself, and only pairs across the end of one count. Features of whole utterances will do where the network
+is causal; others are refused, because they have seen what they should predict. The entropy carries Miller and
+Madow's correction, (observed labels - 1) / 2N; the plug-in estimate is reported beside it. Neighbouring
+frames are alike, which makes the correction too small rather than too large.
 
 The label-free score is `label_free` with its default settings: 100 clusters and a gap of 0.1 s. What two
 frames share at a gap within a syllable is mostly phonetic; what they share over seconds is mostly speaker and
@@ -22,7 +24,6 @@ channel. What to mind when reading it:
 - Targets live in the model's own space, and features that are merely smooth predict themselves well: frames
   of an untrained network on overlapping windows do. Where models are compared, name one fixed space for all
   (`targets`: the log-mel front end, say), which no model can make easier to predict.
-- A bidirectional context network has seen Z_b's audio when it computes Z_a.
 - The shuffled control, targets from other utterances, has to be about zero. It may be a little below, as may
   any bound that says nothing; nothing is clipped.
 """
@@ -31,6 +32,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import msgspec
 import torch
@@ -50,7 +52,7 @@ from sonorant.evaluate.sampling import (
     resamples,
     split,
 )
-from sonorant.evaluate.store import FeatureStore
+from sonorant.evaluate.store import FeatureStore, section_bounds
 from sonorant.nn.kmeans import kmeans
 
 CLUSTERED = 10_000  # training frames that k-means is fitted to, or fifty a code if that is more
@@ -120,8 +122,14 @@ def label_free(
     The clusters are those of the layer itself, or of `target_layer`, or of a layer of the store `targets`,
     whose frames may have another rate: the nearest in time counts. Without `parts`, utterances are split by a
     hash of their ids; `split(ids, groups=speakers)` measures on other speakers than those fitted to.
+    SamplingError: the frames have seen what comes later, or too few pairs are there.
     """
     started = time.perf_counter()
+    if store.sees_future:
+        raise SamplingError(
+            f"{store.path}: its frames have seen the audio that they would predict "
+            "(extract them in sections: sonorant extract --sections 0.5)"
+        )
     config = config or InformationConfig()
     target_layer = target_layer or layer
     pairs, gap = _pairs(store, layer, targets=targets or store, target_layer=target_layer, gap=config.gap)
@@ -225,9 +233,20 @@ def _pairs(
         # halves always up, in spite of rounding: else neighbouring frames get different gaps
         nearest = ((times + gap - targets.centre(0)) / targets.frame_seconds + 0.5 + 1e-6).floor().long()
         inside = (nearest >= 0) & (nearest < len(wanted[name]))
+        if store.section is not None:  # the target begins where the frame's section has ended, or later
+            begins = targets.frame_seconds * nearest
+            inside &= begins >= _ends(store, len(frames), store.section) - 1e-6
         pairs[name] = frames[inside], wanted[name][nearest[inside]]
         gaps.append(targets.centre(0) + targets.frame_seconds * nearest[inside] - times[inside])
     return pairs, round(torch.cat(gaps).mean().item(), 6)
+
+
+def _ends(store: FeatureStore, frames: int, section: int) -> Float[Tensor, " frames"]:
+    """When the audio that each frame may have seen ends: at the end of its section's last window."""
+    bounds = section_bounds(frames, section)
+    last = torch.tensor([end - 1 for end in bounds[1:]], dtype=torch.float64)
+    ends = last * store.frame_seconds + 2 * store.first_centre  # a window is twice as long as to its centre
+    return ends.repeat_interleave(torch.tensor([end - start for start, end in pairwise(bounds)]))
 
 
 def _clustered(gathered: Sequence[tuple[Tensor, Tensor, Tensor]], config: InformationConfig) -> Sections:

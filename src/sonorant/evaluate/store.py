@@ -47,6 +47,8 @@ class Header(msgspec.Struct, frozen=True):
     first_centre: float  # seconds from the clip's start to the middle of its first frame
     layers: list[Layer]
     provenance: dict[str, Any]  # which run, step, data: whatever is needed to make the features again
+    sees_future: bool = False  # whether a frame was computed from audio that comes after it
+    section: int | None = None  # about so many frames were encoded by themselves; null: whole utterances
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -70,6 +72,8 @@ class FeatureWriter:
         frame_seconds: float,
         first_centre: float,
         provenance: Mapping[str, Any],
+        sees_future: bool = False,
+        section: int | None = None,
         shard_bytes: int = 256 * 2**20,
     ) -> None:
         if path.exists():
@@ -80,6 +84,7 @@ class FeatureWriter:
         self._partial = path.with_name(f"{path.name}.partial")
         self._frame_seconds, self._first_centre = frame_seconds, first_centre
         self._provenance = dict(provenance)
+        self._sees_future, self._section = sees_future, section
         self._shard_bytes = shard_bytes
         self._layers: list[Layer] = []
         self._entries: dict[str, Entry] = {}
@@ -141,7 +146,15 @@ class FeatureWriter:
             self._flush()
         lines = (msgspec.json.encode(entry) + b"\n" for entry in self._entries.values())
         (self._partial / "index.jsonl").write_bytes(b"".join(lines))
-        header = Header(VERSION, self._frame_seconds, self._first_centre, self._layers, self._provenance)
+        header = Header(
+            VERSION,
+            self._frame_seconds,
+            self._first_centre,
+            self._layers,
+            self._provenance,
+            self._sees_future,
+            self._section,
+        )
         (self._partial / "features.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(header)) + b"\n"
         )
@@ -162,6 +175,7 @@ class FeatureStore:
         self.dims = {layer.name: layer.dim for layer in header.layers}
         self.frame_seconds, self.first_centre = header.frame_seconds, header.first_centre
         self.provenance = header.provenance
+        self.sees_future, self.section = header.sees_future, header.section
         self._entries = _decode(path / "index.jsonl", msgspec.json.Decoder(Entry).decode_lines)
         self.ids = tuple(entry.id for entry in self._entries)
 
@@ -196,6 +210,12 @@ class FeatureStore:
             )
         utterances: Sequence[Tensor] = frames.float().split(list(lengths))
         return utterances
+
+
+def section_bounds(frames: int, section: int) -> list[int]:
+    """Where the sections of an utterance begin, and its number of frames: equal parts, of about `section`."""
+    parts = max(1, round(frames / section))
+    return [part * frames // parts for part in range(parts + 1)]
 
 
 def _shard(layer: int, shard: int) -> str:

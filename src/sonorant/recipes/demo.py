@@ -30,7 +30,7 @@ from sonorant.evaluate.probe import probe
 from sonorant.evaluate.rows import Row, write_rows
 from sonorant.evaluate.store import FeatureStore
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
-from sonorant.recipes.features import FRONTEND, extract, first_minutes, log_mel
+from sonorant.recipes.features import FRONTEND, SECTION, extract, first_minutes, log_mel
 from sonorant.recipes.finetune import finetune
 from sonorant.recipes.fit import say
 from sonorant.recipes.measuring import Measurer, best_layer, parts
@@ -142,19 +142,21 @@ def _finetuning(
 
 
 def _stores(demo: Demo, best: Path, clips: Sequence[Clip]) -> dict[str, FeatureStore]:
-    """The features of trained and untrained encoder, and log-mel alone."""
+    """The features of trained and untrained encoder, of whole clips to probe and in sections to score, and
+    log-mel alone."""
     torch.manual_seed(demo.seed)
     sources: dict[str, Encoder | LogMel] = {
         "trained": load_encoder(best),
         "untrained": load_encoder(best, untrained=True),
         "log-mel": log_mel(),
     }
+    shutil.rmtree(demo.out / "features", ignore_errors=True)  # a run that went on may have another best one
     stores = {}
     for name, encoder in sources.items():
-        path = demo.out / "features" / name
-        shutil.rmtree(path, ignore_errors=True)  # a run that went on may have another best checkpoint
-        extract(encoder, clips, path, provenance={"checkpoint": best.name, "seed": demo.seed})
-        stores[name] = FeatureStore(path)
+        for kind, sections in (("", None), (" in sections", SECTION)):
+            path = demo.out / "features" / f"{name}{kind}"
+            extract(encoder, clips, path, provenance={"checkpoint": best.name}, sections=sections)
+            stores[path.name] = FeatureStore(path)
     return stores
 
 
@@ -169,7 +171,8 @@ def _measure(demo: Demo, best: Path, train: Sequence[Clip], test: Sequence[Clip]
     layers = [layer for layer in stores["trained"].layers if layer != FRONTEND]
 
     def score(model: str, layer: str) -> Score:
-        return label_free(stores[model], layer, information, target_layer=FRONTEND, parts=split)
+        store = stores[f"{model} in sections"]
+        return label_free(store, layer, information, target_layer=FRONTEND, parts=split)
 
     scores = {layer: score("trained", layer) for layer in layers}
     best_one = best_layer(scores)

@@ -1,6 +1,7 @@
 """Features of utterances, layer by layer, from a trained encoder, an untrained one, or log-mel alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
-from sonorant.evaluate.store import FeatureWriter
+from sonorant.evaluate.store import FeatureWriter, section_bounds
 from sonorant.train import distributed
 from sonorant.train.loop import autocast_type
-from sonorant.types import Padded
+from sonorant.types import Padded, pad
 
 FRONTEND = "frontend"
 WINDOW = 0.025  # seconds that a frame of either front end sees, before stacking
+SECTION = 0.5  # seconds, where features are made for the label-free score
 Progress = Callable[[int, int], None]
 
 
@@ -30,13 +32,16 @@ def extract(
     *,
     provenance: Mapping[str, Any],
     layers: Sequence[str] | None = None,
+    sections: float | None = None,
     batch_seconds: float = 60.0,
     progress: Progress | None = None,
 ) -> int:
     """Writes the features of clips and gives the number of utterances.
 
-    Layers are `frontend`, then `layer_0` and on; `layers` chooses among them. ConfigError: one is not there,
-    or every clip is too short.
+    Layers are `frontend`, then `layer_0` and on; `layers` chooses among them. `sections` cuts utterances into
+    equal parts of about so many seconds, each encoded by itself, so that no frame sees beyond its own: what the
+    label-free score needs of a network that sees the future. ConfigError: a layer is not there, every clip is
+    too short, or a section is.
     """
     frontend = encoder if isinstance(encoder, LogMel) else encoder.frontend
     clips = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
@@ -45,8 +50,19 @@ def extract(
     frame_seconds = frontend.stride / frontend.rate
     # The middle of the first frame: half a window, and half of what stacking adds.
     first = WINDOW / 2 + (frame_seconds - _hop(frontend)) / 2
-    with FeatureWriter(out, frame_seconds=frame_seconds, first_centre=first, provenance=provenance) as writer:
-        for number, (name, values) in enumerate(_features(encoder, clips, batch_seconds), start=1):
+    section = None if sections is None else round(sections / frame_seconds)
+    if section is not None and section < 1:
+        raise ConfigError(f"sections: {sections} s are shorter than a frame of {frame_seconds} s")
+    with FeatureWriter(
+        out,
+        frame_seconds=frame_seconds,
+        first_centre=first,
+        provenance=provenance,
+        sees_future=section is None and isinstance(encoder, Encoder) and not encoder.context.causal,
+        section=section,
+    ) as writer:
+        features = _features(encoder, clips, section, batch_seconds)
+        for number, (name, values) in enumerate(features, start=1):
             writer.add(name, _chosen(values, layers))
             if progress is not None:
                 progress(number, len(clips))
@@ -66,7 +82,7 @@ def _hop(frontend: Frontend) -> float:
 
 
 def _features(
-    encoder: Encoder | LogMel, clips: Sequence[Clip], batch_seconds: float
+    encoder: Encoder | LogMel, clips: Sequence[Clip], section: int | None, batch_seconds: float
 ) -> Iterator[tuple[str, dict[str, Float[Tensor, "time dim"]]]]:
     frontend = encoder if isinstance(encoder, LogMel) else encoder.frontend
     device = distributed.device()
@@ -74,19 +90,42 @@ def _features(
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
     dtype = autocast_type("auto", device)
     for batch in Dataset(clips, config).in_order(batch_seconds):
+        pieces = [_pieces(wave, frontend, section) for wave in _waves(batch.inputs)]
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
         ):
-            layers = _layers(encoder, batch.inputs.to(device))
+            inputs = pad([piece for utterance in pieces for piece in utterance])
+            layers = _layers(encoder, inputs.to(device))
+        joined = {
+            layer: _joined(frames, [len(utterance) for utterance in pieces])
+            for layer, frames in layers.items()
+        }
         for row, name in enumerate(batch.ids):
-            yield (
-                name,
-                {
-                    layer: frames.values[row, : int(frames.lengths[row])].float()
-                    for layer, frames in layers.items()
-                },
-            )
+            yield name, {layer: frames[row] for layer, frames in joined.items()}
+
+
+def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
+    return [wave[:length] for wave, length in zip(inputs.values, inputs.lengths.tolist(), strict=True)]
+
+
+def _pieces(
+    wave: Float[Tensor, " samples"], frontend: Frontend, section: int | None
+) -> list[Float[Tensor, " samples"]]:
+    """The audio of each section, which gives just its frames, or the whole."""
+    if section is None:
+        return [wave]
+    bounds = section_bounds(frontend.frames(len(wave)), section)
+    window = next(size for size in count(1) if frontend.frames(size))  # samples of a frame
+    starts = [start * frontend.stride for start in bounds[:-1]]
+    ends = [(end - 1) * frontend.stride + window for end in bounds[1:-1]]
+    return [wave[start:end] for start, end in zip(starts, [*ends, len(wave)], strict=True)]
+
+
+def _joined(frames: Padded, pieces: Sequence[int]) -> list[Float[Tensor, "time dim"]]:
+    """Each utterance's frames, of as many rows as it had pieces, one behind the other."""
+    lengths = [int(each.sum()) for each in frames.lengths.split(list(pieces))]
+    return list(frames.values[frames.mask].float().split(lengths))
 
 
 def _layers(encoder: Encoder | LogMel, inputs: Padded) -> dict[str, Padded]:

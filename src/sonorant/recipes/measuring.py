@@ -91,15 +91,16 @@ def measure(
     seed: int = 0,
 ) -> list[Row]:
     """The label-free score of layers, over a curve if asked; with clips that have units the labelled bound
-    and the probe too."""
+    and the probe too, and these alone where the frames have seen the future."""
     measurer = Measurer("measure", seed)
     information = InformationConfig(seed=seed)
     rows: list[Row] = []
     for layer in layers or store.layers:
         subject = f"{store.path.name} {layer}"
-        score = curve if whole_curve else _single
-        scores = score(store, layer, information, targets=targets, target_layer=target_layer)
-        rows += [row for score in scores for row in measurer.information(subject, score)]
+        if clips is None or not store.sees_future:
+            score = curve if whole_curve else _single
+            scores = score(store, layer, information, targets=targets, target_layer=target_layer)
+            rows += [row for score in scores for row in measurer.information(subject, score)]
         if clips is not None:
             config = ProbeConfig(seed=seed)
             rows += measurer.information(subject, labelled(store, layer, clips, config))

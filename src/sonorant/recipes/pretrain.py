@@ -15,7 +15,7 @@ from sonorant.evaluate.information import Score, label_free
 from sonorant.evaluate.sampling import SamplingError, split
 from sonorant.evaluate.store import FeatureStore
 from sonorant.objective import objective_config
-from sonorant.recipes.features import FRONTEND, extract, first_minutes
+from sonorant.recipes.features import FRONTEND, SECTION, extract, first_minutes
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import PretrainConfig, ScoreConfig, build_objective
 from sonorant.train import distributed
@@ -81,7 +81,7 @@ def _score(
 ) -> dict[str, float]:
     """The label-free score of the best layer, and which one that is."""
     shutil.rmtree(folder, ignore_errors=True)
-    extract(encoder, clips, folder, provenance={"step": step})
+    extract(encoder, clips, folder, provenance={"step": step}, sections=SECTION)
     encoder.train()
     scores = label_free_scores(folder, config)
     shutil.rmtree(folder)
