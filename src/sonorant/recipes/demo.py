@@ -22,15 +22,13 @@ from sonorant import corpora
 from sonorant.asr.align import align
 from sonorant.config import convert, load
 from sonorant.data.manifest import Clip, read, write
-from sonorant.encoders.base import Encoder
-from sonorant.encoders.log_mel import LogMel
 from sonorant.evaluate.information import InformationConfig, Score, label_free
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import probe
 from sonorant.evaluate.rows import Row, write_rows
 from sonorant.evaluate.store import FeatureStore
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
-from sonorant.recipes.features import FRONTEND, SECTION, extract, first_minutes, log_mel
+from sonorant.recipes.features import FRONTEND, extract, first_minutes, for_score, log_mel
 from sonorant.recipes.finetune import finetune
 from sonorant.recipes.fit import say
 from sonorant.recipes.measuring import Measurer, best_layer, parts
@@ -141,48 +139,37 @@ def _finetuning(
     return convert(settings, FinetuneConfig)
 
 
-def _stores(demo: Demo, best: Path, clips: Sequence[Clip]) -> dict[str, FeatureStore]:
-    """The features of trained and untrained encoder, of whole clips to probe and in sections to score, and
-    log-mel alone."""
-    torch.manual_seed(demo.seed)
-    sources: dict[str, Encoder | LogMel] = {
-        "trained": load_encoder(best),
-        "untrained": load_encoder(best, untrained=True),
-        "log-mel": log_mel(),
-    }
-    shutil.rmtree(demo.out / "features", ignore_errors=True)  # a run that went on may have another best one
-    stores = {}
-    for name, encoder in sources.items():
-        for kind, sections in (("", None), (" in sections", SECTION)):
-            path = demo.out / "features" / f"{name}{kind}"
-            extract(encoder, clips, path, provenance={"checkpoint": best.name}, sections=sections)
-            stores[path.name] = FeatureStore(path)
-    return stores
-
-
 def _measure(demo: Demo, best: Path, train: Sequence[Clip], test: Sequence[Clip]) -> str:
     """Scores and probes of every layer; gives the one that the label-free score calls best."""
-    stores = _stores(demo, best, [*train, *test])
-    split = parts(train, test)
-    information, probing = (
-        InformationConfig(seed=demo.seed),
-        ProbeConfig(seed=demo.seed, learning_rates=RATES),
-    )
-    layers = [layer for layer in stores["trained"].layers if layer != FRONTEND]
+    folder, clips, split = demo.out / "features", [*train, *test], parts(train, test)
+    shutil.rmtree(folder, ignore_errors=True)  # a run that went on may have another best checkpoint
+    information = InformationConfig(seed=demo.seed)
+    probing = ProbeConfig(seed=demo.seed, learning_rates=RATES)
+    torch.manual_seed(demo.seed)
+    models = {"trained": load_encoder(best), "untrained": load_encoder(best, untrained=True)}
+    source = {"checkpoint": best.name}
+    scored = {
+        name: for_score(model, clips, folder / f"{name}, to score", provenance=source)
+        for name, model in models.items()
+    }
 
     def score(model: str, layer: str) -> Score:
-        store = stores[f"{model} in sections"]
-        return label_free(store, layer, information, target_layer=FRONTEND, parts=split)
+        store, targets = scored[model]
+        return label_free(store, layer, information, targets=targets, target_layer=FRONTEND, parts=split)
 
+    layers = [layer for layer in scored["trained"][0].layers if layer != FRONTEND]
     scores = {layer: score("trained", layer) for layer in layers}
     best_one = best_layer(scores)
     for layer in layers:
         demo.rows += demo.measurer.information(f"trained {layer}", scores[layer])
     demo.rows += demo.measurer.information(f"untrained {best_one}", score("untrained", best_one))
+
+    for name, encoder in {**models, "log-mel": log_mel()}.items():
+        extract(encoder, clips, folder / name, provenance=source)
     probed = [("log-mel", FRONTEND), ("trained", FRONTEND), ("untrained", best_one)]
-    for model, layer in [*probed, *(("trained", layer) for layer in layers)]:
-        found = probe(stores[model], layer, [*train, *test], probing, parts=split)
-        demo.rows.append(demo.measurer.accuracy(_subject(model, layer), found))
+    for name, layer in [*probed, *(("trained", layer) for layer in layers)]:
+        found = probe(FeatureStore(folder / name), layer, clips, probing, parts=split)
+        demo.rows.append(demo.measurer.accuracy(_subject(name, layer), found))
     return best_one
 
 

@@ -14,7 +14,7 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
-from sonorant.evaluate.store import FeatureWriter, section_bounds
+from sonorant.evaluate.store import FeatureStore, FeatureWriter, section_bounds
 from sonorant.train import distributed
 from sonorant.train.loop import autocast_type
 from sonorant.types import Padded, pad
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 def extract(
-    encoder: Encoder | LogMel,
+    encoder: Encoder | Frontend,
     clips: Sequence[Clip],
     out: Path,
     *,
@@ -39,11 +39,11 @@ def extract(
     """Writes the features of clips and gives the number of utterances.
 
     Layers are `frontend`, then `layer_0` and on; `layers` chooses among them. `sections` cuts utterances into
-    equal parts of about so many seconds, each encoded by itself, so that no frame sees beyond its own: what the
-    label-free score needs of a network that sees the future. ConfigError: a layer is not there, every clip is
-    too short, or a section is.
+    equal parts of about so many seconds, each encoded by itself, so that no frame sees beyond its own: what
+    the label-free score needs of a network that sees the future. ConfigError: a layer is not there, every
+    clip is too short, or a section is.
     """
-    frontend = encoder if isinstance(encoder, LogMel) else encoder.frontend
+    frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
     clips = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
     if not clips:
         raise ConfigError(f"{out}: no clip is long enough for one frame (give longer ones)")
@@ -69,6 +69,16 @@ def extract(
     return len(clips)
 
 
+def for_score(
+    encoder: Encoder, clips: Sequence[Clip], folder: Path, *, provenance: Mapping[str, Any]
+) -> tuple[FeatureStore, FeatureStore]:
+    """What the label-free score takes: every layer in sections, and the front end's frames of whole clips,
+    whose clusters are predicted."""
+    extract(encoder, clips, folder / "sections", provenance=provenance, sections=SECTION)
+    extract(encoder.frontend, clips, folder / "targets", provenance=provenance)
+    return FeatureStore(folder / "sections"), FeatureStore(folder / "targets")
+
+
 def _chosen(values: dict[str, Tensor], layers: Sequence[str] | None) -> dict[str, Tensor]:
     if unknown := [layer for layer in layers or () if layer not in values]:
         raise ConfigError(f"layer: {unknown[0]!r} is not one of {', '.join(values)}")
@@ -82,9 +92,9 @@ def _hop(frontend: Frontend) -> float:
 
 
 def _features(
-    encoder: Encoder | LogMel, clips: Sequence[Clip], section: int | None, batch_seconds: float
+    encoder: Encoder | Frontend, clips: Sequence[Clip], section: int | None, batch_seconds: float
 ) -> Iterator[tuple[str, dict[str, Float[Tensor, "time dim"]]]]:
-    frontend = encoder if isinstance(encoder, LogMel) else encoder.frontend
+    frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
     device = distributed.device()
     encoder.to(device).eval()
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
@@ -128,8 +138,8 @@ def _joined(frames: Padded, pieces: Sequence[int]) -> list[Float[Tensor, "time d
     return list(frames.values[frames.mask].float().split(lengths))
 
 
-def _layers(encoder: Encoder | LogMel, inputs: Padded) -> dict[str, Padded]:
-    if isinstance(encoder, LogMel):
+def _layers(encoder: Encoder | Frontend, inputs: Padded) -> dict[str, Padded]:
+    if isinstance(encoder, Frontend):
         return {FRONTEND: encoder(inputs)}
     frames = encoder.frontend(inputs)
     hidden = encoder.context(encoder.project(frames))
