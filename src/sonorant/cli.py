@@ -164,43 +164,34 @@ def extract(
     out: Out = Path("features"),
     untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
     layer: Layers = None,
-    sections: Annotated[
-        float | None,
+    to_score: Annotated[
+        bool,
         typer.Option(
-            help="Cut clips into parts of about so many seconds and encode each by itself, so that frames do "
-            "not see what `measure` lets them predict; else whole clips."
+            "--to-score",
+            help="In half seconds that are encoded by themselves, so that no frame has seen what `measure` "
+            "lets it predict: for the label-free score of any network. Else whole clips, for probes.",
         ),
-    ] = None,
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the new weights.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Write the features of every clip and layer: `frontend`, then `layer_0` and on.
 
-    For the label-free score give `--sections 0.5`, unless the network sees the past only (APC).
-
-    Example: `sonorant extract runs/best_rq speech.jsonl --sections 0.5 --out features`
+    Example: `sonorant extract runs/best_rq speech.jsonl --to-score --out features`
     """
     import torch
 
     from sonorant.data.manifest import read
-    from sonorant.recipes.features import extract as write_features
-    from sonorant.recipes.features import log_mel
+    from sonorant.recipes import features
     from sonorant.recipes.settings import best_checkpoint, load_encoder
 
     torch.manual_seed(seed)
     checkpoint = Path(run) if run == "log-mel" else best_checkpoint(Path(run))
-    encoder = log_mel() if run == "log-mel" else load_encoder(checkpoint, untrained=untrained)
+    encoder = features.log_mel() if run == "log-mel" else load_encoder(checkpoint, untrained=untrained)
+    write = features.extract_to_score if to_score else features.extract
     provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
     with console.progress("extracting", quiet) as bar:
-        count = write_features(
-            encoder,
-            read(manifest),
-            out,
-            provenance=provenance,
-            layers=layer,
-            sections=sections,
-            progress=bar,
-        )
+        count = write(encoder, read(manifest), out, provenance=provenance, layers=layer, progress=bar)
     print(f"{out}: features of {count} clips")
 
 
@@ -216,7 +207,7 @@ def measure(
         Path | None, typer.Option(help="Features whose clusters are predicted, the same for all.")
     ] = None,
     target_layer: Annotated[
-        str | None, typer.Option(help="Their layer; `frontend` compares layers fairly.")
+        str | None, typer.Option(help="Their layer; else `frontend` after `extract --to-score`.")
     ] = None,
     curve: Annotated[bool, typer.Option(help="Over numbers of clusters and gaps.")] = False,
     seed: Annotated[int, typer.Option(help="Of clusters, probes and controls.")] = 0,
@@ -228,7 +219,7 @@ def measure(
     No labels are needed; with phone labels in a manifest, a linear probe is added. Every figure has its 95 %
     interval and a shuffled control, which has to be about 0.
 
-    Example: `sonorant measure features --target-layer frontend --out rows.jsonl`
+    Example: `sonorant measure features --out rows.jsonl`
     """
     from sonorant.data.manifest import read
     from sonorant.evaluate.rows import table, write_rows

@@ -33,8 +33,8 @@ FROZEN = {
     "pretrain": ["config", "overrides", "--quiet", "-q", "--json"],
     "finetune": ["config", "overrides", "--quiet", "-q", "--json"],
     "extract": [
-        *["run", "manifest", "--out", "-o", "--untrained", "--no-untrained", "--layer", "--seed"],
-        *["--quiet", "-q"],
+        *["run", "manifest", "--out", "-o", "--untrained", "--no-untrained", "--layer", "--to-score"],
+        *["--seed", "--quiet", "-q"],
     ],
     "measure": [
         *["features", "--manifest", "--layer", "--targets", "--target-layer", "--curve", "--no-curve"],

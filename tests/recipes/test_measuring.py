@@ -52,6 +52,20 @@ def test_controls_have_the_same_front_end_and_other_layers(features, tmp_path, s
     assert (mel.layers, mel.frame_seconds, mel.dims) == (("frontend",), 0.01, {"frontend": 80})
 
 
+def test_features_to_score_bring_their_targets(features, tmp_path, sonorant, pretrained, few):
+    out = tmp_path / "to_score"
+    assert sonorant("extract", pretrained, few, "--to-score", "--out", out, "-q").code == 0
+    store, targets = FeatureStore(out), FeatureStore(out / "targets")
+    assert (store.section, targets.section) == (round(0.5 / store.frame_seconds), None)
+    whole = FeatureStore(features)
+    assert (targets.load("frontend")[5] == whole.load("frontend")[whole.ids.index(targets.ids[5])]).all()
+    brief = sonorant("measure", out, "--layer", "layer_1", "--json")
+    assert brief.code == 0, brief.err
+    words = ["--targets", out / "targets", "--target-layer", "frontend", "--json"]
+    explicit = sonorant("measure", out, "--layer", "layer_1", *words)
+    assert [row["value"] for row in brief.json] == [row["value"] for row in explicit.json]
+
+
 def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, sonorant):
     rows = tmp_path / "results" / "rows.jsonl"
     words = ["measure", features, "--layer", "layer_1", "--target-layer", "frontend", "--out", rows]

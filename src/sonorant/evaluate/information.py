@@ -128,7 +128,7 @@ def label_free(
     if store.sees_future:
         raise SamplingError(
             f"{store.path}: its frames have seen the audio that they would predict "
-            "(extract them in sections: sonorant extract --sections 0.5)"
+            "(extract them in sections: sonorant extract --to-score)"
         )
     config = config or InformationConfig()
     target_layer = target_layer or layer

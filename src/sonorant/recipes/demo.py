@@ -9,7 +9,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,21 @@ from sonorant import corpora
 from sonorant.asr.align import align
 from sonorant.config import convert, load
 from sonorant.data.manifest import Clip, read, write
+from sonorant.encoders.base import Encoder, Frontend
 from sonorant.evaluate.information import InformationConfig, Score, label_free
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import probe
 from sonorant.evaluate.rows import Row, write_rows
 from sonorant.evaluate.store import FeatureStore
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
-from sonorant.recipes.features import FRONTEND, extract, first_minutes, for_score, log_mel
+from sonorant.recipes.features import (
+    FRONTEND,
+    TARGETS,
+    extract,
+    extract_to_score,
+    first_minutes,
+    log_mel,
+)
 from sonorant.recipes.finetune import finetune
 from sonorant.recipes.fit import say
 from sonorant.recipes.measuring import Measurer, best_layer, parts
@@ -141,36 +149,50 @@ def _finetuning(
 
 def _measure(demo: Demo, best: Path, train: Sequence[Clip], test: Sequence[Clip]) -> str:
     """Scores and probes of every layer; gives the one that the label-free score calls best."""
-    folder, clips, split = demo.out / "features", [*train, *test], parts(train, test)
-    shutil.rmtree(folder, ignore_errors=True)  # a run that went on may have another best checkpoint
-    information = InformationConfig(seed=demo.seed)
-    probing = ProbeConfig(seed=demo.seed, learning_rates=RATES)
     torch.manual_seed(demo.seed)
-    models = {"trained": load_encoder(best), "untrained": load_encoder(best, untrained=True)}
-    source = {"checkpoint": best.name}
-    scored = {
-        name: for_score(model, clips, folder / f"{name}, to score", provenance=source)
-        for name, model in models.items()
-    }
+    encoders = {"trained": load_encoder(best), "untrained": load_encoder(best, untrained=True)}
+    shutil.rmtree(demo.out / "features", ignore_errors=True)  # a run that went on may have another best one
+    layer = _score(demo, encoders, train, test)
+    _probe(demo, {**encoders, "log-mel": log_mel()}, layer, train, test)
+    return layer
 
-    def score(model: str, layer: str) -> Score:
-        store, targets = scored[model]
+
+def _score(demo: Demo, encoders: Mapping[str, Encoder], train: Sequence[Clip], test: Sequence[Clip]) -> str:
+    """The label-free score of every trained layer, and of the best one before training."""
+    information, split = InformationConfig(seed=demo.seed), parts(train, test)
+
+    def score(name: str, layer: str) -> Score:
+        store = FeatureStore(demo.out / "features" / f"{name} to score")
+        targets = FeatureStore(store.path / TARGETS)
         return label_free(store, layer, information, targets=targets, target_layer=FRONTEND, parts=split)
 
-    layers = [layer for layer in scored["trained"][0].layers if layer != FRONTEND]
-    scores = {layer: score("trained", layer) for layer in layers}
-    best_one = best_layer(scores)
-    for layer in layers:
-        demo.rows += demo.measurer.information(f"trained {layer}", scores[layer])
-    demo.rows += demo.measurer.information(f"untrained {best_one}", score("untrained", best_one))
+    for name, encoder in encoders.items():
+        extract_to_score(encoder, [*train, *test], demo.out / "features" / f"{name} to score", provenance={})
+    layers = FeatureStore(demo.out / "features" / "trained to score").layers
+    scores = {layer: score("trained", layer) for layer in layers if layer != FRONTEND}
+    best = best_layer(scores)
+    for layer, found in scores.items():
+        demo.rows += demo.measurer.information(f"trained {layer}", found)
+    demo.rows += demo.measurer.information(f"untrained {best}", score("untrained", best))
+    return best
 
-    for name, encoder in {**models, "log-mel": log_mel()}.items():
-        extract(encoder, clips, folder / name, provenance=source)
-    probed = [("log-mel", FRONTEND), ("trained", FRONTEND), ("untrained", best_one)]
-    for name, layer in [*probed, *(("trained", layer) for layer in layers)]:
-        found = probe(FeatureStore(folder / name), layer, clips, probing, parts=split)
+
+def _probe(
+    demo: Demo,
+    encoders: Mapping[str, Encoder | Frontend],
+    best: str,
+    train: Sequence[Clip],
+    test: Sequence[Clip],
+) -> None:
+    """The phone probe of every trained layer, of the best one before training, and of log-mel."""
+    config, clips = ProbeConfig(seed=demo.seed, learning_rates=RATES), [*train, *test]
+    for name, encoder in encoders.items():
+        extract(encoder, clips, demo.out / "features" / name, provenance={})
+    stores = {name: FeatureStore(demo.out / "features" / name) for name in encoders}
+    trained = [("trained", layer) for layer in stores["trained"].layers]
+    for name, layer in [("log-mel", FRONTEND), *trained, ("untrained", best)]:
+        found = probe(stores[name], layer, clips, config, parts=parts(train, test))
         demo.rows.append(demo.measurer.accuracy(_subject(name, layer), found))
-    return best_one
 
 
 def _subject(model: str, layer: str) -> str:

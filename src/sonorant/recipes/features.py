@@ -14,13 +14,14 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
-from sonorant.evaluate.store import FeatureStore, FeatureWriter, section_bounds
+from sonorant.evaluate.store import FeatureWriter, section_bounds
 from sonorant.train import distributed
 from sonorant.train.loop import autocast_type
 from sonorant.types import Padded, pad
 
 FRONTEND = "frontend"
 WINDOW = 0.025  # seconds that a frame of either front end sees, before stacking
+TARGETS = "targets"  # the folder in a store that is made for the label-free score
 SECTION = 0.5  # seconds, where features are made for the label-free score
 Progress = Callable[[int, int], None]
 
@@ -69,14 +70,23 @@ def extract(
     return len(clips)
 
 
-def for_score(
-    encoder: Encoder, clips: Sequence[Clip], folder: Path, *, provenance: Mapping[str, Any]
-) -> tuple[FeatureStore, FeatureStore]:
-    """What the label-free score takes: every layer in sections, and the front end's frames of whole clips,
-    whose clusters are predicted."""
-    extract(encoder, clips, folder / "sections", provenance=provenance, sections=SECTION)
-    extract(encoder.frontend, clips, folder / "targets", provenance=provenance)
-    return FeatureStore(folder / "sections"), FeatureStore(folder / "targets")
+def extract_to_score(
+    encoder: Encoder | Frontend,
+    clips: Sequence[Clip],
+    out: Path,
+    *,
+    provenance: Mapping[str, Any],
+    layers: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Writes what the label-free score takes: layers in sections, and in `out/targets` the front end's frames
+    of whole clips, whose clusters are predicted: one space for all layers, which none makes easier."""
+    count = extract(
+        encoder, clips, out, provenance=provenance, layers=layers, sections=SECTION, progress=progress
+    )
+    frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
+    extract(frontend, clips, out / TARGETS, provenance=provenance)
+    return count
 
 
 def _chosen(values: dict[str, Tensor], layers: Sequence[str] | None) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from sonorant.evaluate.probe import Accuracy, probe
 from sonorant.evaluate.rows import Row, commit, machine
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
+from sonorant.recipes.features import FRONTEND, TARGETS
 
 LABEL_FREE, LABELLED, PHONES = "label-free information", "labelled information", "phone probe"
 
@@ -91,7 +92,12 @@ def measure(
     seed: int = 0,
 ) -> list[Row]:
     """The label-free score of layers, over a curve if asked; with clips that have units the labelled bound
-    and the probe too, and these alone where the frames have seen the future."""
+    and the probe too, and these alone where the frames have seen the future.
+
+    Without `targets`, those that `extract_to_score` left in the store are predicted, if it did.
+    """
+    if targets is None and (store.path / TARGETS).exists():
+        targets, target_layer = FeatureStore(store.path / TARGETS), target_layer or FRONTEND
     measurer = Measurer("measure", seed)
     information = InformationConfig(seed=seed)
     rows: list[Row] = []

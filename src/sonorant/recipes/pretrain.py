@@ -15,7 +15,7 @@ from sonorant.evaluate.information import Score, label_free
 from sonorant.evaluate.sampling import SamplingError, split
 from sonorant.evaluate.store import FeatureStore
 from sonorant.objective import objective_config
-from sonorant.recipes.features import FRONTEND, first_minutes, for_score
+from sonorant.recipes.features import FRONTEND, TARGETS, extract_to_score, first_minutes
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import PretrainConfig, ScoreConfig, build_objective
 from sonorant.train import distributed
@@ -81,19 +81,17 @@ def _score(
 ) -> dict[str, float]:
     """The label-free score of the best layer, and which one that is."""
     shutil.rmtree(folder, ignore_errors=True)
-    stores = for_score(encoder, clips, folder, provenance={"step": step})
+    extract_to_score(encoder, clips, folder, provenance={"step": step})
     encoder.train()
-    scores = label_free_scores(*stores, config)
+    scores = label_free_scores(folder, config)
     shutil.rmtree(folder)
     best = max(scores, key=lambda name: scores[name].bound.nats)
     return {"score": scores[best].bound.nats, "score_layer": float(best.rpartition("_")[2])}
 
 
-def label_free_scores(store: FeatureStore, targets: FeatureStore, config: ScoreConfig) -> dict[str, Score]:
-    """What each layer tells of the clusters of the log-mel frames (or whatever the front end gives) 0.1 s on.
-
-    One fixed space for all layers and checkpoints: a model cannot make it easier to predict.
-    """
+def label_free_scores(folder: Path, config: ScoreConfig) -> dict[str, Score]:
+    """What each layer tells of the clusters of log-mel frames (or what else the front end gives) 0.1 s on."""
+    store, targets = FeatureStore(folder), FeatureStore(folder / TARGETS)
     names = config.layers or tuple(name for name in store.layers if name != FRONTEND)
     return {
         name: label_free(store, name, config.information, targets=targets, target_layer=FRONTEND)
