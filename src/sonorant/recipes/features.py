@@ -81,12 +81,12 @@ def extract_to_score(
 ) -> int:
     """Writes what the label-free score takes: layers in sections, and in `out/targets` the front end's frames
     of whole clips, whose clusters are predicted: one space for all layers, which none makes easier."""
-    count = extract(
+    written = extract(
         encoder, clips, out, provenance=provenance, layers=layers, sections=SECTION, progress=progress
     )
     frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
     extract(frontend, clips, out / TARGETS, provenance=provenance)
-    return count
+    return written
 
 
 def _chosen(values: dict[str, Tensor], layers: Sequence[str] | None) -> dict[str, Tensor]:
@@ -109,8 +109,9 @@ def _features(
     encoder.to(device).eval()
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
     dtype = autocast_type("auto", device)
+    window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
     for batch in Dataset(clips, config).in_order(batch_seconds):
-        pieces = [_pieces(wave, frontend, section) for wave in _waves(batch.inputs)]
+        pieces = [_pieces(wave, frontend, window, section) for wave in _waves(batch.inputs)]
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
@@ -130,13 +131,12 @@ def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
 
 
 def _pieces(
-    wave: Float[Tensor, " samples"], frontend: Frontend, section: int | None
+    wave: Float[Tensor, " samples"], frontend: Frontend, window: int, section: int | None
 ) -> list[Float[Tensor, " samples"]]:
     """The audio of each section, which gives just its frames, or the whole."""
     if section is None:
         return [wave]
     bounds = section_bounds(frontend.frames(len(wave)), section)
-    window = next(size for size in count(1) if frontend.frames(size))  # samples of a frame
     starts = [start * frontend.stride for start in bounds[:-1]]
     ends = [(end - 1) * frontend.stride + window for end in bounds[1:-1]]
     return [wave[start:end] for start, end in zip(starts, [*ends, len(wave)], strict=True)]
