@@ -165,12 +165,7 @@ def extract(
     untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
     layer: Layers = None,
     to_score: Annotated[
-        bool,
-        typer.Option(
-            "--to-score",
-            help="In half seconds that are encoded by themselves, so that no frame has seen what `measure` "
-            "lets it predict: for the label-free score of any network. Else whole clips, for probes.",
-        ),
+        bool, typer.Option("--to-score", help="For `measure`: no frame sees what it is to predict.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the new weights.")] = 0,
     quiet: Quiet = False,
