@@ -2,4 +2,5 @@
 
 from sonorant.cli import main
 
-main()
+if __name__ == "__main__":  # and not when a process that it starts imports it
+    main()

@@ -123,7 +123,7 @@ def pretrain(
 
     Example: `sonorant pretrain best_rq data.manifest=speech.jsonl train.minutes=60`
 
-    In two processes: `torchrun --nproc-per-node 2 -m sonorant pretrain best_rq ...`
+    `train.processes=2` puts two cores to better use; for GPUs: `torchrun --nproc-per-node 2 -m sonorant ...`
     """
     from sonorant.config import convert, load
     from sonorant.recipes.pretrain import pretrain as run

@@ -12,7 +12,11 @@ import typer
 
 FAILURE, MISTAKE, INTERRUPTED = 1, 2, 130
 
-FAILURES = ("CheckpointError", "DivergedError")  # by name, so that telling them needs no torch
+FAILURES = (
+    "CheckpointError",
+    "DivergedError",
+    "ProcessError",
+)  # by name, so that telling them needs no torch
 
 # What the operating system says when a path is wrong; the rest, such as a full disk, is no user's mistake.
 WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)

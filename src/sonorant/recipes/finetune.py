@@ -1,5 +1,6 @@
 """Fine-tuning: an encoder and some transcribed speech in, a recogniser out."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
 
     ConfigError: settings, transcripts or pretrained run do not go together.
     """
-    with distributed.session():
+    with distributed.session(config.train.processes, partial(finetune, config, quiet=True)):
         return fit(_job(config, quiet=quiet), quiet=quiet)
 
 

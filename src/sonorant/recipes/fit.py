@@ -24,6 +24,7 @@ from sonorant.train.checkpoint import State
 from sonorant.train.log import Log
 from sonorant.train.loop import Epochs, TrainConfig, autocast_type, measure_step_seconds, train
 from sonorant.train.optim import adamw
+from sonorant.train.processes import alone
 from sonorant.train.schedule import steps_for
 from sonorant.types import Batch
 
@@ -144,7 +145,7 @@ def _saved(
 ) -> State:
     """Measures, saves, and keeps the last checkpoints and the best one. One rank does it, all are told."""
     if distributed.rank() == 0:
-        with nullcontext() if average is None else average.applied(job.objective):
+        with alone(), nullcontext() if average is None else average.applied(job.objective):
             figure = _figure(job, step, log)
         state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
         if figure is not None and (state.best is None or figure > state.best):

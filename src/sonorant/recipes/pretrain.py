@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
 
     ConfigError: settings do not go together.
     """
-    with distributed.session():
+    with distributed.session(config.train.processes, partial(pretrain, config, quiet=True)):
         return fit(_job(config, quiet=quiet), quiet=quiet)
 
 

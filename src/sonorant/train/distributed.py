@@ -1,4 +1,4 @@
-"""Several processes that train as one, started by torchrun. A single process needs none of it.
+"""Several processes that train as one, started here or by torchrun. A single process needs none of it.
 
 Gradients are summed in plain buckets, not by DistributedDataParallel: it averages over ranks at the end of
 every backward pass, while the one division here is by the number of targets of all ranks and accumulated
@@ -6,7 +6,7 @@ batches, which is known only after the last of them.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TypeVar
@@ -15,16 +15,33 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sonorant.train.processes import together
+
 T = TypeVar("T")
 BUCKET = 2**23  # numbers that are sent at once
 
 
 @contextmanager
-def session() -> Iterator[None]:
-    """Joins the processes that torchrun started, and leaves them at the end, whatever happened."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+def session(processes: int = 1, work: Callable[[], object] | None = None) -> Iterator[None]:
+    """Joins the processes that train together, and leaves them at the end, whatever happened.
+
+    Those are torchrun's if it started this one; else, on a CPU, `processes` of which the others are started
+    now to do `work`, the same as the caller. ProcessError: one of them is gone.
+    """
+    if dist.is_initialized():  # this is one of the others
         yield
-        return
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        with _torchrun():
+            yield
+    elif processes > 1 and work is not None and device().type == "cpu":
+        with together(processes, work):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _torchrun() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

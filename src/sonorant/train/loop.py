@@ -28,6 +28,7 @@ class TrainConfig(Config, frozen=True, kw_only=True):
     steps: int | None = None
     minutes: float | None = None
     accumulate: int = 1  # batches a step
+    processes: int = 1  # on a CPU, each with batches of its own; for GPUs and several machines use torchrun
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     checkpoint_every: float = 0.1  # below 1 a share of all steps, from 1 on a number of steps
     keep: int = 2  # the last checkpoints
@@ -41,7 +42,7 @@ class TrainConfig(Config, frozen=True, kw_only=True):
             raise ValueError("give either steps or minutes")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise ValueError("steps and minutes are above 0")
-        counts = {"accumulate": self.accumulate}
+        counts = {"accumulate": self.accumulate, "processes": self.processes}
         for name, value in {**counts, "keep": self.keep, "log_every": self.log_every}.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}; it starts at 1")
