@@ -42,6 +42,7 @@ FROZEN = {
     ],
     "transcribe": ["run", "audio", "--out", "-o", "--format", "--beam"],
     "report": ["run"],
+    "profile": ["config", "overrides", "--json"],
     "demo": ["--out", "-o", "--minutes", "--seed", "--json"],
 }
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import active_children
 
@@ -25,6 +26,13 @@ def lose(how: str) -> None:
         raise OSError(28, "No space left on device", "somewhere")
     if how == "hangs":
         signal.pause()
+
+
+def first(work: Callable[[], None], then: Callable[[], object]) -> None:
+    """What the first process does while another one does `work`."""
+    with together(2, work):
+        distributed.gather(None)
+        then()
 
 
 @pytest.fixture(autouse=True)
@@ -57,16 +65,14 @@ def test_processes_exchange_and_share_out_the_threads():
     ],
 )
 def test_a_lost_process_ends_the_others_and_tells_why(how, error, told):
-    with pytest.raises(error, match=told), together(2, partial(lose, how)):
-        distributed.gather(None)
-        distributed.gather(None)
+    with pytest.raises(error, match=told):
+        first(partial(lose, how), lambda: distributed.gather(None))
 
 
 def test_the_others_end_with_the_first():
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), together(2, partial(lose, "hangs")):
-        distributed.gather(None)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        first(partial(lose, "hangs"), partial(signal.raise_signal, signal.SIGINT))
     assert time.monotonic() - began < 100
 
 

@@ -5,7 +5,7 @@ Learning", Interspeech 2019, https://arxiv.org/abs/1904.03240
 
 With x_t the frames of an utterance of T frames and y_t the prediction made from x_1 .. x_t, n steps ahead,
 
-    L = sum over t = 1 .. T - n of |x_{t+n} - y_t|                                             (eq. 1)
+    L = sum over t = 1 .. T - n of |x_{t+n} - y_t|
 
 |.| is the mean over a frame's dimensions here, so that the loss of a target does not grow with its width.
 """
@@ -53,7 +53,7 @@ class APC(Objective):
         real = frames.mask[:, self.shift :]
         targets = frames.values[:, self.shift :][real]
         predicted = self.predict(hidden.values[:, : -self.shift][real])
-        error = (targets - predicted).abs().mean(-1).sum()  # eq. 1
+        error = (targets - predicted).abs().mean(-1).sum()
         copied = (targets - frames.values[:, : -self.shift][real]).abs().mean(-1).sum()
         count = real.sum()
         metrics = {

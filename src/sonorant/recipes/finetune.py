@@ -30,10 +30,11 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
     ConfigError: settings, transcripts or pretrained run do not go together.
     """
     with distributed.session(config.train.processes, partial(finetune, config, quiet=True)):
-        return fit(_job(config, quiet=quiet), quiet=quiet)
+        return fit(job(config, quiet=quiet), quiet=quiet)
 
 
-def _job(config: FinetuneConfig, *, quiet: bool) -> Job:
+def job(config: FinetuneConfig, *, quiet: bool) -> Job:
+    """What a fine-tuning run trains, on what. ConfigError: as `finetune` has it."""
     clips = transcribed(Path(config.data.manifest))
     vocabulary = Vocabulary.of((clip.text or "" for clip in clips), normalisation=config.normalisation)
     if "labels" in config.objective:

@@ -28,10 +28,11 @@ def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
     ConfigError: settings do not go together.
     """
     with distributed.session(config.train.processes, partial(pretrain, config, quiet=True)):
-        return fit(_job(config, quiet=quiet), quiet=quiet)
+        return fit(job(config, quiet=quiet), quiet=quiet)
 
 
-def _job(config: PretrainConfig, *, quiet: bool) -> Job:
+def job(config: PretrainConfig, *, quiet: bool) -> Job:
+    """What a pretraining run trains, on what. ConfigError: as `pretrain` has it."""
     method = objective_config(config.objective)
     torch.manual_seed(config.seed)
     objective = build_objective(method, build(config.encoder), config.data)

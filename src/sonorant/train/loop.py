@@ -2,6 +2,7 @@
 
 import copy
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -143,7 +144,7 @@ def measure_step_seconds(
     *,
     steps: int = 10,
 ) -> float:
-    """The mean wall time of a step, measured on a copy: objective and generators stay as they are.
+    """The median wall time of a step, measured on a copy: objective and generators stay as they are.
 
     The first steps, which pay for set-up, are left out; the slowest rank counts. Checkpoints and validation
     come on top.
@@ -152,7 +153,7 @@ def measure_step_seconds(
     setup = min(3, steps - 1)
     with torch.random.fork_rng():
         seconds = [step.seconds for step in train(trial, make_optimizer(trial), batches, config, total=steps)]
-    return max(distributed.gather(sum(seconds[setup:]) / (steps - setup)))
+    return max(distributed.gather(statistics.median(seconds[setup:])))
 
 
 def autocast_type(precision: Literal["auto", "bf16", "fp32"], device: torch.device) -> torch.dtype:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 
 import torch
 import torch.distributed as dist
@@ -35,9 +35,11 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
     global _all
     _all = torch.get_num_threads()
     shared = max(1, _all // count)
-    store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
+    )
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads that do not run
-    others: list[tuple[BaseProcess, Connection]] = []
+    others: list[tuple[SpawnProcess, Connection]] = []
     try:
         for rank in range(1, count):
             ours, theirs = context.Pipe(duplex=False)
@@ -45,8 +47,8 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
             process.start()
             theirs.close()
             others.append((process, ours))
-        if any(_told(pipe) is not True for _, pipe in others):
-            raise RuntimeError("a process did not start")
+        for _, pipe in others:
+            _await(pipe)
         torch.set_num_threads(shared)
         dist.init_process_group("gloo", store=store, rank=0, world_size=count, timeout=PATIENCE)
         yield
@@ -86,7 +88,7 @@ def _other(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first one, which ends this one
     torch.set_num_threads(threads)
     try:
-        store = dist.TCPStore(HOST, port, is_master=False, timeout=PATIENCE)
+        store = dist.TCPStore(HOST, port, is_master=False, timeout=PATIENCE)  # type: ignore[attr-defined]
         pipe.send(True)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
         work()
@@ -98,6 +100,12 @@ def _other(
             dist.destroy_process_group()
 
 
+def _await(pipe: Connection) -> None:
+    """Waits until a process is there: what it raised may tell why it never comes."""
+    if _told(pipe) is not True:
+        raise RuntimeError("a process did not start")
+
+
 def _told(pipe: Connection) -> object:
     """What a process says next; None if it is gone without a word."""
     try:
@@ -106,7 +114,7 @@ def _told(pipe: Connection) -> object:
         return None
 
 
-def _cause(others: list[tuple[BaseProcess, Connection]]) -> Exception | None:
+def _cause(others: list[tuple[SpawnProcess, Connection]]) -> Exception | None:
     """Why an exchange failed, if another process knows: what it raised, or that it was killed."""
     for process, pipe in others:
         process.join(timeout=5)
@@ -115,7 +123,7 @@ def _cause(others: list[tuple[BaseProcess, Connection]]) -> Exception | None:
             return told
         if process.exitcode:
             return ProcessError(
-                f"one of {len(others) + 1} processes is gone (exit code {process.exitcode}), perhaps for want "
-                "of memory: take smaller batches, or train.processes=1"
+                f"one of {len(others) + 1} processes is gone (exit code {process.exitcode}), perhaps for "
+                "want of memory: take smaller batches, or train.processes=1"
             )
     return None

@@ -1,0 +1,97 @@
+"""Commands about recordings: fetch them, list them, find their phones."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sonorant import console
+from sonorant.cli.app import app
+from sonorant.console import AsJson, Out, Quiet
+
+
+@app.command()
+def corpus(
+    name: Annotated[str, typer.Argument(help="Which one; `list` shows them.")],
+    out: Out = Path("corpus"),
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a corpus: its audio, its manifests and its licence.
+
+    `queen` is 4.5 hours of English dialogue with a low-resource split, `asterisk` prompts in five languages,
+    `festvox_ru` a Russian voice with phone labels. They come from Debian packages, without root.
+
+    Example: `sonorant corpus queen --out queen`
+    """
+    from sonorant import corpora
+
+    if name == "list":
+        found = {
+            each: (corpora.find(each).__doc__ or "").partition("\n")[0] for each in corpora.collections()
+        }
+        console.show(found, as_json, console.lines(found))
+        return
+    clips = corpora.fetch(name, out)
+    licence = corpora.find(name).LICENCE
+    told = {"corpus": name, "out": str(out), **console.summary(clips), "licence": licence}
+    console.show(told, as_json, console.lines(told))
+
+
+@app.command()
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="A folder of recordings, or a list of them.")],
+    out: Out = Path("manifest.jsonl"),
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="folder, librispeech, common_voice, kaldi, nemo or lhotse; found out if it is not given."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the clips of a folder in a manifest: one JSON object a line.
+
+    Text is taken from `.txt` files beside the audio, from `metadata.csv`, or from whatever the layout has.
+    Files without usable audio are left out; how many, which and why is printed.
+
+    Example: `sonorant manifest recordings/ --out speech.jsonl`
+    """
+    from sonorant import corpora
+    from sonorant.data.manifest import write
+
+    with console.progress("looking at files", quiet) as bar:
+        found = corpora.read(folder, out=out.parent / f"{out.stem}-audio", layout=layout, progress=bar)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write(out, found.clips)
+    for path, reason in found.skipped:
+        print(f"skipped {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
+    skipped = [{"path": path, "reason": reason} for path, reason in found.skipped]
+    told = {"out": str(out), **console.summary(found.clips), "skipped": skipped}
+    console.show(told, as_json, console.lines({**told, "skipped": len(skipped)}))
+
+
+@app.command()
+def align(
+    manifest: Annotated[Path, typer.Argument(help="A manifest of English clips with texts.")],
+    out: Out = Path("aligned.jsonl"),
+    processes: Annotated[int, typer.Option(min=1, help="How many at once.")] = 2,
+    quiet: Quiet = False,
+) -> None:
+    """Find the phones of English speech, for probes: clips get `units` with times.
+
+    Needs `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are left out.
+
+    Example: `sonorant align paired.jsonl --out aligned.jsonl`
+    """
+    from sonorant.asr.align import align as run
+    from sonorant.data.manifest import read, write
+
+    with console.progress("aligning", quiet) as bar:
+        aligned = run(read(manifest), processes=processes, progress=bar)
+    for clip, reason in aligned.skipped.items():
+        print(f"skipped {clip}: {reason}", file=sys.stderr)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write(out, aligned.clips)
+    print(f"{out}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} skipped")

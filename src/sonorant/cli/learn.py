@@ -1,0 +1,88 @@
+"""Commands that train, and the one that tells where the time goes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sonorant import console
+from sonorant.cli.app import app
+from sonorant.console import AsJson, Configuration, Out, Overrides, Quiet
+
+
+@app.command()
+def pretrain(
+    config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
+    """Learn a representation from untranscribed speech; the same command continues an interrupted run.
+
+    Example: `sonorant pretrain best_rq data.manifest=speech.jsonl train.minutes=60`
+
+    `train.processes=2` puts two cores to better use; for GPUs: `torchrun --nproc-per-node 2 -m sonorant ...`
+    """
+    from sonorant.config import convert, load
+    from sonorant.recipes.pretrain import pretrain as run
+    from sonorant.recipes.settings import PretrainConfig
+    from sonorant.recipes.shipped import shipped
+
+    settings = convert(load(shipped(config), overrides or ()), PretrainConfig)
+    with console.continuable():
+        best = run(settings, quiet=quiet)
+    console.show({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
+
+
+@app.command()
+def finetune(
+    config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
+    """Make a recogniser of a pretrained encoder and transcribed speech (CTC over characters).
+
+    With `from_scratch=true` the encoder keeps its shape and gets new weights: a control.
+
+    Example: `sonorant finetune ctc pretrained=runs/best_rq data.manifest=paired.jsonl`
+    """
+    from sonorant.config import convert, load
+    from sonorant.recipes.finetune import finetune as run
+    from sonorant.recipes.settings import FinetuneConfig
+    from sonorant.recipes.shipped import shipped
+
+    settings = convert(load(shipped(config), overrides or ()), FinetuneConfig)
+    with console.continuable():
+        best = run(settings, quiet=quiet)
+    console.show({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Of work, about, after the installation.")] = 15.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The whole way on real speech: fetch, pretrain, score, fine-tune, transcribe, report.
+
+    Where apt-get is missing, begin with a folder of your own: `sonorant manifest FOLDER`.
+
+    Example: `sonorant demo --minutes 60 --seed 1`
+    """
+    from sonorant.recipes.demo import run_demo, summary
+
+    rows = run_demo(out / "corpus", out / f"{minutes:g}min-seed{seed}", minutes=minutes, seed=seed)
+    console.show(console.plain(rows), as_json, summary(rows))
+
+
+@app.command()
+def profile(config: Configuration, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Tell where a training step's time goes, module by module, against what this machine could do at best.
+
+    Takes what `pretrain` or `finetune` takes, trains a few steps and writes nothing. `floor` is the time that
+    the arithmetic or the memory alone would take.
+
+    Example: `sonorant profile best_rq data.manifest=speech.jsonl`
+    """
+    from sonorant.config import load
+    from sonorant.recipes.profiling import profile as run
+    from sonorant.recipes.shipped import shipped
+
+    found = run(load(shipped(config), overrides or ()))
+    console.show(found.row(), as_json, found.text())

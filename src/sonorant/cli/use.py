@@ -1,0 +1,132 @@
+"""Commands that use what was trained: features, figures, transcripts, reports."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sonorant import console
+from sonorant.cli.app import app
+from sonorant.console import AsJson, Layers, Out, Quiet, Rows
+
+
+@app.command()
+def extract(
+    run: Annotated[str, typer.Argument(help="A run or checkpoint, or `log-mel` for the baseline.")],
+    manifest: Annotated[Path, typer.Argument(help="The clips.")],
+    out: Out = Path("features"),
+    untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
+    layer: Layers = None,
+    to_score: Annotated[
+        bool, typer.Option("--to-score", help="For `measure`: no frame sees what it is to predict.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the new weights.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write the features of every clip and layer: `frontend`, then `layer_0` and on.
+
+    Example: `sonorant extract runs/best_rq speech.jsonl --to-score --out features`
+    """
+    import torch
+
+    from sonorant.data.manifest import read
+    from sonorant.recipes import features
+    from sonorant.recipes.settings import best_checkpoint, load_encoder
+
+    torch.manual_seed(seed)
+    checkpoint = Path(run) if run == "log-mel" else best_checkpoint(Path(run))
+    encoder = features.log_mel() if run == "log-mel" else load_encoder(checkpoint, untrained=untrained)
+    write = features.extract_to_score if to_score else features.extract
+    provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
+    with console.progress("extracting", quiet) as bar:
+        count = write(encoder, read(manifest), out, provenance=provenance, layers=layer, progress=bar)
+    print(f"{out}: features of {count} clips")
+
+
+@app.command()
+def measure(
+    features: Annotated[list[Path], typer.Argument(help="Folders that `extract` wrote.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Clips with `units`: adds the labelled bound and the phone probe."),
+    ] = None,
+    layer: Layers = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="Features whose clusters are predicted, the same for all.")
+    ] = None,
+    target_layer: Annotated[
+        str | None, typer.Option(help="Their layer; else `frontend` after `extract --to-score`.")
+    ] = None,
+    curve: Annotated[bool, typer.Option(help="Over numbers of clusters and gaps.")] = False,
+    seed: Annotated[int, typer.Option(help="Of clusters, probes and controls.")] = 0,
+    out: Rows = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how good features are: a lower bound on the information that frames carry about later ones.
+
+    No labels are needed; with phone labels in a manifest, a linear probe is added. Every figure has its 95 %
+    interval and a shuffled control, which has to be about 0.
+
+    Example: `sonorant measure features --out rows.jsonl`
+    """
+    from sonorant.data.manifest import read
+    from sonorant.evaluate.rows import table, write_rows
+    from sonorant.evaluate.store import FeatureStore
+    from sonorant.recipes.measuring import measure as run
+
+    clips = None if manifest is None else read(manifest)
+    space = None if targets is None else FeatureStore(targets)
+    rows = []
+    for each in features:
+        rows += run(
+            FeatureStore(each),
+            layers=layer,
+            targets=space,
+            target_layer=target_layer,
+            clips=clips,
+            whole_curve=curve,
+            seed=seed,
+        )
+    if out is not None:
+        write_rows(out, rows)
+    console.show(console.plain(rows), as_json, table(rows))
+
+
+@app.command()
+def transcribe(
+    run: Annotated[Path, typer.Argument(help="A fine-tuned run or one of its checkpoints.")],
+    audio: Annotated[list[Path], typer.Argument(help="Audio files of any length, or manifests (.jsonl).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder for the transcripts; else they are printed.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="text, srt or json.")] = "text",
+    beam: Annotated[int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy.")] = None,
+) -> None:
+    """Write down what is said, with the times of words in `json` and `srt`.
+
+    Manifests give one JSON object a clip; where their clips have texts, the error rates are told.
+
+    Example: `sonorant transcribe runs/ctc interview.mp3 --format srt --out subtitles`
+    """
+    from sonorant.recipes.transcribing import transcribe_all
+
+    for name, content in transcribe_all(run, audio, form=form, width=beam):
+        if out is None:
+            print(content, end="")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(content, encoding="utf8")
+            print(out / name)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several.")],
+) -> None:
+    """Write `report.html` into a run's folder: curves, tables, transcripts, a spectrogram with its features.
+
+    Example: `sonorant report runs/best_rq`
+    """
+    from sonorant.recipes.report import write_report
+
+    print(write_report(run))
