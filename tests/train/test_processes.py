@@ -10,7 +10,7 @@ from multiprocessing import active_children
 import pytest
 import torch
 
-from sonorant.train import distributed
+from sonorant.train import distributed, processes
 from sonorant.train.processes import ProcessError, alone, together
 
 
@@ -55,6 +55,31 @@ def test_processes_exchange_and_share_out_the_threads():
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 1
     assert found == [(0, 1), (1, 1)]
+
+
+def add(found: list[tuple[bool, list[torch.Tensor]]]) -> None:
+    """Sums again and again, more numbers each time; once of a kind that is not shared."""
+    rank = distributed.rank()
+    for turn in range(6):
+        dtype = torch.float64 if turn == 3 else torch.float32
+        tensors = [torch.full((3, 4), 10.0 * rank + turn, dtype=dtype), (rank + 1.0) * torch.arange(9 * turn)]
+        if turn % 2 and rank:
+            time.sleep(0.05)  # one is ahead
+        distributed.sum_gradients(tensors)
+        found.append((processes.memory()._places.shape[2] > 0, tensors))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_sums_are_those_of_all_processes(monkeypatch, tmp_path, shared):
+    if not shared:
+        monkeypatch.setattr("sonorant.train.shared.RAM", tmp_path / "none")
+    found: list[tuple[bool, list[torch.Tensor]]] = []
+    with together(2, partial(add, [])):
+        add(found)
+    for turn, (used, (first, second)) in enumerate(found):
+        assert used == shared
+        assert torch.equal(first, torch.full_like(first, 10 + 2 * turn))
+        assert torch.equal(second, 3.0 * torch.arange(9 * turn))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sonorant.train.processes import together
+from sonorant.train.processes import memory, together
 
 T = TypeVar("T")
 BUCKET = 2**23  # numbers that are sent at once
@@ -81,6 +81,9 @@ def gather(value: T) -> list[T]:
 def sum_gradients(gradients: Sequence[Tensor]) -> None:
     """Replaces each gradient by its sum over ranks, which bring the same ones in the same order."""
     if world() == 1:
+        return
+    shared = memory()
+    if shared is not None and shared.sum(gradients):
         return
     for bucket in _buckets(gradients):
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])

@@ -15,9 +15,12 @@ from multiprocessing.context import SpawnProcess
 import torch
 import torch.distributed as dist
 
+from sonorant.train.shared import SharedMemory
+
 HOST = "127.0.0.1"
 PATIENCE = timedelta(minutes=30)  # of processes that wait for one that validates
-_all = 0  # threads to share out; 0 while nothing is shared
+_threads = 0  # to share out; 0 while nothing is shared
+_memory: SharedMemory | None = None  # of the processes that are together now
 
 
 class ProcessError(ValueError):
@@ -32,9 +35,9 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
     Whatever the caller's end, the others end with it. ProcessError: one of them is gone; what made it fail,
     if it could tell, is raised instead.
     """
-    global _all
-    _all = torch.get_num_threads()
-    shared = max(1, _all // count)
+    global _threads, _memory
+    _threads, _memory = torch.get_num_threads(), SharedMemory()
+    shared = max(1, _threads // count)
     store = dist.TCPStore(  # type: ignore[attr-defined]
         HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
     )
@@ -62,8 +65,8 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-        torch.set_num_threads(_all)
-        _all = 0
+        torch.set_num_threads(_threads)
+        _threads, _memory = 0, None
         for process, pipe in others:
             process.terminate()
             process.join()
@@ -74,17 +77,24 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
 def alone() -> Iterator[None]:
     """All the threads that `together` shared out, for what one process does while the others wait."""
     shared = torch.get_num_threads()
-    torch.set_num_threads(_all or shared)
+    torch.set_num_threads(_threads or shared)
     try:
         yield
     finally:
         torch.set_num_threads(shared)
 
 
+def memory() -> SharedMemory | None:
+    """What the processes that were started here share."""
+    return _memory
+
+
 def _other(
     work: Callable[[], object], rank: int, count: int, port: int, threads: int, pipe: Connection
 ) -> None:
     """The life of a process that was started. What goes wrong is for the first one to tell."""
+    global _memory
+    _memory = SharedMemory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first one, which ends this one
     torch.set_num_threads(threads)
     try:
