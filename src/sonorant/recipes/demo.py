@@ -47,7 +47,8 @@ from sonorant.recipes.settings import FinetuneConfig, PretrainConfig, load_encod
 from sonorant.recipes.shipped import shipped
 from sonorant.train.checkpoint import read_state
 
-PRETRAINING, FINETUNING = 0.46, 0.17  # shares of the minutes; fine-tuning is done twice
+TRAINING, FINETUNING = 0.84, 0.2  # shares of the minutes: of all training, and of each of two fine-tunings
+LONGEST = 4.0  # minutes of fine-tuning: beyond, ten minutes of speech are learned by heart
 RATES = (3e-4, 1e-3, 3e-3)  # that the probe may choose from
 FITTED = 30.0  # minutes of transcribed training speech whose phones are found, to fit probes on
 
@@ -64,6 +65,10 @@ class Demo:
 
     def __post_init__(self) -> None:
         self.measurer = Measurer("demo", self.seed)
+
+    def origin(self, model: str) -> dict[str, str]:
+        """Where features come from."""
+        return {"run": str(self.out / "pretrain"), "model": model}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -90,7 +95,7 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
     with demo.stage("measure the representation"):
         layer = _measure(demo, best, train, test)
         _picture(demo, layer, test[0])
-    length = f"train.minutes={minutes * FINETUNING}"
+    length = f"train.minutes={_finetuning_minutes(minutes)}"
     for name, from_scratch in (("finetuned", False), ("scratch", True)):
         with demo.stage(f"train the recogniser: {name}"):
             end = finetune(_finetuning(demo, name, best, from_scratch=from_scratch, length=length))
@@ -114,6 +119,11 @@ def _aligned(corpus: Path, name: str, minutes: float = math.inf) -> list[Clip]:
     return read(path)
 
 
+def _finetuning_minutes(minutes: float) -> float:
+    """Of one recogniser, in a demo of so many minutes; pretraining has the rest of the training."""
+    return min(FINETUNING * minutes, LONGEST)
+
+
 def _pretraining(demo: Demo) -> PretrainConfig:
     settings = load(
         shipped("demo_pretrain"),
@@ -122,8 +132,8 @@ def _pretraining(demo: Demo) -> PretrainConfig:
             f"out={json.dumps(str(demo.out / 'pretrain'))}",
             f"data.manifest={json.dumps(str(demo.corpus / 'untranscribed.jsonl'))}",
             f"score.manifest={json.dumps(str(demo.corpus / 'dev.jsonl'))}",
-            "score.minutes=20",
-            f"train.minutes={demo.minutes * PRETRAINING}",
+            "score.minutes=10",
+            f"train.minutes={demo.minutes * TRAINING - 2 * _finetuning_minutes(demo.minutes)}",
         ],
     )
     return convert(settings, PretrainConfig)
@@ -167,7 +177,9 @@ def _score(demo: Demo, encoders: Mapping[str, Encoder], train: Sequence[Clip], t
         return label_free(store, layer, information, targets=targets, target_layer=FRONTEND, parts=split)
 
     for name, encoder in encoders.items():
-        extract_to_score(encoder, [*train, *test], demo.out / "features" / f"{name} to score", provenance={})
+        extract_to_score(
+            encoder, [*train, *test], demo.out / "features" / f"{name} to score", provenance=demo.origin(name)
+        )
     layers = FeatureStore(demo.out / "features" / "trained to score").layers
     scores = {layer: score("trained", layer) for layer in layers if layer != FRONTEND}
     best = best_layer(scores)
@@ -187,7 +199,7 @@ def _probe(
     """The phone probe of every trained layer, of the best one before training, and of log-mel."""
     config, clips = ProbeConfig(seed=demo.seed, learning_rates=RATES), [*train, *test]
     for name, encoder in encoders.items():
-        extract(encoder, clips, demo.out / "features" / name, provenance={})
+        extract(encoder, clips, demo.out / "features" / name, provenance=demo.origin(name))
     stores = {name: FeatureStore(demo.out / "features" / name) for name in encoders}
     trained = [("trained", layer) for layer in stores["trained"].layers]
     for name, layer in [("log-mel", FRONTEND), *trained, ("untrained", best)]:
