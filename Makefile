@@ -1,5 +1,6 @@
 # make demo           the main job on real speech (about 15 minutes; make demo MINUTES=60 SEED=1)
 # make test           the whole test suite
+# make peers          the peers that benchmarks/speed.py runs beside, each in an environment of its own
 # make check          format, lint, types, layers
 # Each makes its environment in $(VENV) first. PIP_ARGS goes to every `pip install`.
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 
-.PHONY: demo test check format clean
+.PHONY: demo test check peers format clean
 demo: $(VENV)/.demo
 	$(BIN)/sonorant demo --out $(OUT) --minutes $(MINUTES) --seed $(SEED)
 
@@ -24,6 +25,16 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+peers: .peers/transformers/.done .peers/clusters/.done
+
+.peers/transformers/.done: PACKAGES = transformers==5.23.0
+.peers/clusters/.done: PACKAGES = scikit-learn faiss-cpu
+.peers/%/.done: constraints.txt
+	$(PYTHON) -m venv .peers/$*
+	.peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) torch numpy
+	.peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) $(PACKAGES)
+	touch $@
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only
@@ -45,4 +56,4 @@ $(VENV)/.torch:
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from sonorant.nn.attention import SelfAttention, key_mask
-from sonorant.nn.convolution import DepthwiseConvolution
+from sonorant.nn.convolution import DepthwiseConvolution, halve, normalised_filters
 from sonorant.nn.dropout import Dropout
 from sonorant.nn.features import log_mel
-from sonorant.nn.normalize import masked_instance_norm, standardize
+from sonorant.nn.normalize import standardize
 from sonorant.nn.positions import ConvolutionalPositions, rotary_angles, rotate
 from sonorant.types import Padded, pad
 
@@ -104,16 +104,38 @@ def test_standardize_takes_real_steps_alone():
     assert not found[1].any()
 
 
-def test_instance_norm_takes_real_steps_alone():
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5])
+def test_halving_is_a_convolution_of_stride_two(kernel):
     torch.manual_seed(0)
-    values, lengths = torch.randn(2, 3, 10) + 4, torch.tensor([10, 6])
-    weight, bias = torch.randn(2, 3)
-    found = masked_instance_norm(values, lengths, weight=weight, bias=bias)
-    for one, length, result in zip(values, lengths, found, strict=True):
-        real = one[:, :length]
-        scaled = (real - real.mean(1, keepdim=True)) / (real.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
-        torch.testing.assert_close(result[:, :length], scaled * weight[:, None] + bias[:, None])
-        assert not result[:, length:].any()
+    frames = torch.randn(2, 14, 6, requires_grad=True)
+    weight, bias = torch.randn(5, 6, kernel, requires_grad=True), torch.randn(5, requires_grad=True)
+    inputs = (frames, weight, bias)
+    expected = F.conv1d(frames.transpose(1, 2), weight, bias, stride=2).transpose(1, 2)
+    found = halve(frames, weight, bias)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    for mine, other in zip(
+        *(torch.autograd.grad((each * weights).sum(), inputs) for each in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+def test_normalised_filters_are_a_convolution_and_a_group_norm_of_real_steps():
+    torch.manual_seed(0)
+    waves, counts = torch.randn(2, 60) + 0.3, torch.tensor([11, 6])
+    weight, gain, bias = (each.requires_grad_() for each in (torch.randn(4, 10), *torch.randn(2, 4)))
+    windows = waves.unfold(1, 10, 5)
+    filters, offsets = normalised_filters(windows, counts, weight, gain=gain, bias=bias)
+    found = windows @ filters + offsets
+    for wave, count, result in zip(waves, counts.tolist(), found, strict=True):
+        plain = F.conv1d(wave[None, None], weight[:, None], stride=5)[..., :count]
+        expected = F.group_norm(plain, 4, gain, bias)[0].T
+        torch.testing.assert_close(result[:count], expected, rtol=1e-4, atol=1e-5)
+        weights = torch.randn_like(expected)
+        pairs = [(each * weights).sum() for each in (result[:count], expected)]
+        grads = [torch.autograd.grad(each, (weight, gain, bias), retain_graph=True) for each in pairs]
+        for mine, other in zip(*grads, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
 
 
 def test_log_mel_is_computed_in_single_precision_under_autocast():

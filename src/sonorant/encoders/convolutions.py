@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +10,8 @@ from torch.nn import functional as F
 from sonorant.config import Config
 from sonorant.encoders.base import Frontend
 from sonorant.encoders.sizes import Positive, check_long_enough
-from sonorant.nn.normalize import masked_instance_norm, standardize
+from sonorant.nn.convolution import halve, normalised_filters
+from sonorant.nn.normalize import standardize
 from sonorant.types import Padded
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -44,13 +46,9 @@ class Convolutions(Frontend):
         self.rate = config.rate
         self.dim = config.dim
         self.stride = STRIDE
-        widths = (1, *[config.dim] * (len(KERNELS) - 1))
-        later = "layer" if config.norm == "layer" else "none"
-        norms = (config.norm, *[later] * (len(KERNELS) - 1))
-        self.layers = nn.ModuleList(
-            _Layer(width, config.dim, kernel=kernel, stride=stride, norm=norm)
-            for width, kernel, stride, norm in zip(widths, KERNELS, STRIDES, norms, strict=True)
-        )
+        first = _First(config.dim, norm=config.norm)
+        later = [_Layer(config.dim, kernel=kernel, norm=config.norm) for kernel in KERNELS[1:]]
+        self.layers = nn.ModuleList([first, *later])
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, inputs: Padded) -> Padded:
@@ -61,53 +59,72 @@ class Convolutions(Frontend):
         check_long_enough(inputs, WINDOW)
         if self.config.normalize_waveform:
             inputs = standardize(inputs)
-        values, lengths = inputs.values[:, None], inputs.lengths
-        for layer in self.layers:
-            values, lengths = layer(values, lengths)
+        frames = self.frames(inputs.values.shape[1])
+        values = self.layers[0](inputs, _samples(frames))
+        for layer in self.layers[1:]:
+            values = layer(values)
         scale = self.config.gradient_scale
         if scale != 1 and values.requires_grad:
             values.register_hook(lambda gradient: gradient * scale)
-        return Padded(values.transpose(1, 2), lengths)
+        return Padded(values, _counts(inputs.lengths))
 
     def normalize(self, features: Padded) -> Padded:
         """Frames from features, zeros in the padding."""
         return Padded(self.norm(features.values), features.lengths).zeroed()
 
     def frames(self, samples: int) -> int:
-        for kernel, stride in zip(KERNELS, STRIDES, strict=True):
-            samples = max(0, (samples - kernel) // stride + 1)
-        return samples
+        return int(_counts(torch.tensor(samples)))
+
+
+def _counts(samples: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """Frames of waveforms."""
+    for kernel, stride in zip(KERNELS, STRIDES, strict=True):
+        samples = ((samples - kernel).div(stride, rounding_mode="floor") + 1).clamp(min=0)
+    return samples
+
+
+def _samples(frames: int) -> int:
+    """The shortest waveform of so many frames on whose way every layer has an even number of steps."""
+    steps = frames
+    for kernel in reversed(KERNELS[1:]):
+        steps = 2 * (steps + (kernel - 1) // 2)
+    return (steps - 1) * STRIDES[0] + KERNELS[0]
+
+
+class _First(nn.Module):
+    """The convolution of the waveform, its normalisation and GELU. Weights start as in He et al. 2015."""
+
+    def __init__(self, dim: int, *, norm: str) -> None:
+        super().__init__()
+        self.kind = norm
+        self.conv = nn.Conv1d(1, dim, KERNELS[0], STRIDES[0], bias=norm == "layer")
+        nn.init.kaiming_normal_(self.conv.weight)
+        self.norm = nn.LayerNorm(dim) if norm == "layer" else nn.GroupNorm(dim, dim)
+
+    def forward(self, inputs: Padded, samples: int) -> Float[Tensor, "batch time dim"]:
+        """The steps of the first `samples` samples; there may be fewer, and zeros follow."""
+        values, weight = inputs.values, self.conv.weight[:, 0]
+        windows = F.pad(values, (0, samples - values.shape[1])).unfold(1, KERNELS[0], STRIDES[0])
+        if self.kind == "layer":
+            return F.gelu(self.norm(F.linear(windows, weight, self.conv.bias)))
+        whole = values.unfold(1, KERNELS[0], STRIDES[0])
+        counts = (inputs.lengths - KERNELS[0]).div(STRIDES[0], rounding_mode="floor") + 1
+        if self.kind == "group_unmasked":
+            counts = torch.full_like(counts, whole.shape[1])
+        filters, offsets = normalised_filters(
+            whole, counts, weight, gain=self.norm.weight, bias=self.norm.bias
+        )
+        return F.gelu(torch.baddbmm(offsets, windows, filters))
 
 
 class _Layer(nn.Module):
-    """One convolution, its normalisation and GELU. Weights start as He et al. 2015 have it."""
+    """A convolution of stride 2, perhaps a normalisation, and GELU."""
 
-    def __init__(
-        self,
-        inward: int,
-        outward: int,
-        *,
-        kernel: int,
-        stride: int,
-        norm: str,
-    ) -> None:
+    def __init__(self, dim: int, *, kernel: int, norm: str) -> None:
         super().__init__()
-        self.kind = norm
-        self.conv = nn.Conv1d(inward, outward, kernel, stride, bias=norm == "layer")
+        self.conv = nn.Conv1d(dim, dim, kernel, 2, bias=norm == "layer")
         nn.init.kaiming_normal_(self.conv.weight)
-        if norm != "none":
-            self.norm = nn.GroupNorm(outward, outward) if norm != "layer" else nn.LayerNorm(outward)
+        self.norm = nn.LayerNorm(dim) if norm == "layer" else nn.Identity()
 
-    def forward(
-        self, values: Float[Tensor, "batch inward samples"], lengths: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch outward time"], Int[Tensor, " batch"]]:
-        values = self.conv(values)
-        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-        lengths = (lengths - kernel).div(stride, rounding_mode="floor") + 1
-        if self.kind == "group":
-            values = masked_instance_norm(values, lengths, weight=self.norm.weight, bias=self.norm.bias)
-        elif self.kind == "group_unmasked":
-            values = self.norm(values)
-        elif self.kind == "layer":
-            values = self.norm(values.transpose(1, 2)).transpose(1, 2)
-        return F.gelu(values), lengths
+    def forward(self, values: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch half dim"]:
+        return F.gelu(self.norm(halve(values, self.conv.weight, self.conv.bias)))

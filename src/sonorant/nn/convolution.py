@@ -1,9 +1,9 @@
-"""Depthwise convolution along time."""
+"""Convolutions along time."""
 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,3 +26,52 @@ class DepthwiseConvolution(nn.Module):
         dim, kernel = self.weight.shape
         filtered = F.conv2d(image, weight, self.bias, padding=(0, kernel // 2), groups=dim)
         return filtered[:, :, 0].transpose(1, 2)
+
+
+def halve(
+    frames: Float[Tensor, "batch time inward"],
+    weight: Float[Tensor, "outward inward kernel"],
+    bias: Float[Tensor, " outward"] | None = None,
+) -> Float[Tensor, "batch half outward"]:
+    """A convolution of stride 2 as products of matrices, for an even number of steps.
+
+    Two steps side by side are one row of a matrix, so nothing is copied; a kernel that reaches beyond them
+    adds the product of the next rows. On a CPU that is several times as fast as `conv1d`.
+    """
+    pairs = frames.unflatten(1, (-1, 2)).flatten(2)
+    width, kernel = weight.shape[1:]
+    taps = weight.permute(0, 2, 1).flatten(1)
+    ahead = (kernel - 1) // 2  # pairs that the kernel reaches into beyond the first
+    count = pairs.shape[1] - ahead
+    result = F.linear(pairs, taps[:, : 2 * width], bias)[:, :count]
+    for step in range(1, ahead + 1):
+        part = taps[:, 2 * step * width : 2 * (step + 1) * width]
+        result = result + F.linear(pairs[..., : part.shape[1]], part)[:, step : step + count]
+    return result
+
+
+def normalised_filters(
+    windows: Float[Tensor, "batch time kernel"],
+    counts: Int[Tensor, " batch"],
+    weight: Float[Tensor, "channels kernel"],
+    *,
+    gain: Float[Tensor, " channels"],
+    bias: Float[Tensor, " channels"],
+    epsilon: float = 1e-5,
+) -> tuple[Float[Tensor, "batch kernel channels"], Float[Tensor, "batch 1 channels"]]:
+    """Filters and offsets whose outputs have zero mean and unit variance over time, times gain, plus bias.
+
+    A group normalisation with one group a channel behind a convolution of one channel: the outputs' moments
+    follow from those of the windows, so that the outputs are written once and never read for them. `counts`
+    windows of each sequence count.
+    """
+    with torch.autocast(windows.device.type, enabled=False):
+        real = (torch.arange(windows.shape[1], device=windows.device) < counts[:, None])[..., None]
+        windows, weight = windows.float(), weight.float()
+        number = counts.clamp(min=1)[:, None, None]
+        mean = windows.masked_fill(~real, 0).sum(1, keepdim=True) / number
+        centred = (windows - mean).masked_fill(~real, 0)
+        covariance = centred.transpose(1, 2) @ centred / number
+        variance = ((weight @ covariance) * weight).sum(-1)
+        filters = (weight * (gain * (variance + epsilon).rsqrt())[..., None]).transpose(1, 2)
+        return filters, bias - mean @ filters

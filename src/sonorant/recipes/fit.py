@@ -65,6 +65,9 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
         preparing = job.dataset.batches(job.seed, 0)
         job.objective.prepare(batch.to(device) for batch in islice(preparing, PREPARING))
         state = State(step=0, total=_total(job))
+    dtype = str(autocast_type(job.config.precision, device)).removeprefix("torch.")
+    threads = f"{distributed.world()} x {torch.get_num_threads()} threads"
+    say(f"{state.total} steps; {threads}, {dtype}, on {device}", quiet=quiet)
     epochs = Epochs(lambda epoch, start: _epoch(job, epoch, start), state.epoch, state.batch)
     steps = train(
         job.objective,

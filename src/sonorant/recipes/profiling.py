@@ -83,7 +83,7 @@ def profile(settings: Mapping[str, Any], *, steps: int = 8) -> Profile:
         job.objective.prepare(prepared)
         timed = _steps(job, (prepared * steps)[: SET_UP + steps])[SET_UP:]
         machine = rates(autocast_type(job.config.precision, next(job.objective.parameters()).device))
-        with Meter(machine) as meter:
+        with Meter(machine, job.objective) as meter:
             _steps(job, (prepared * steps)[:steps])
     return Profile(
         machine=machine,

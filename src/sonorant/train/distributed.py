@@ -83,7 +83,7 @@ def sum_gradients(gradients: Sequence[Tensor]) -> None:
     if world() == 1:
         return
     shared = memory()
-    if shared is not None and shared.sum(gradients):
+    if shared is not None and shared.sum(list(gradients)):
         return
     for bucket in _buckets(gradients):
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])

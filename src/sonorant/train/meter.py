@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -91,12 +91,18 @@ def _quickest(work: Callable[[], object], seconds: float) -> float:
 class Meter(TorchDispatchMode):
     """Measures the operations within, forward and backward, by module and by kind.
 
-    It slows small operations down, so that a step has to be timed without it too.
+    It slows small operations down, so that a step has to be timed without it too. What dropout does is put
+    down to the module around it: where it passes its input on, it cannot be told apart in the backward pass.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, root: nn.Module) -> None:
         super().__init__()
         self.machine = machine
+        self._passing = {
+            f"{type(root).__name__}.{name}"
+            for name, module in root.named_modules()
+            if isinstance(module, nn.Dropout | nn.Identity)
+        }
         self.modules: dict[str, Cost] = defaultdict(Cost)
         self.kinds: dict[str, Cost] = defaultdict(Cost)
         self._tracker = ModuleTracker()
@@ -119,7 +125,7 @@ class Meter(TorchDispatchMode):
         cost = Cost(seconds, _operations(func, args, kwargs or {}, result), _moved(args, result), calls=1)
         rate = self.machine
         cost.floor = max(cost.operations / rate.operations, cost.bytes / rate.bytes)
-        self.modules[_module(self._tracker.parents)].add(cost)
+        self.modules[_module(self._tracker.parents - self._passing)].add(cost)
         self.kinds[_kind(func.__name__)].add(cost)
         return result
 

@@ -35,8 +35,7 @@ def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
         {"params": [each for each in trained if _decays(each)], "weight_decay": config.weight_decay},
         {"params": [each for each in trained if not _decays(each)], "weight_decay": 0.0},
     ]
-    fused = all(each.device.type in ("cpu", "cuda", "mps") for each in trained)
-    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=fused)
+    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=True)
 
 
 def _decays(parameter: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ class SharedMemory:
         self._turn = 0
         self._usable = True
 
-    def sum(self, tensors: Sequence[Tensor]) -> bool:
+    def sum(self, tensors: list[Tensor]) -> bool:
         """Replaces each tensor by its sum over processes, in the order of ranks; False if it cannot be done
         here: they are not in single precision, or there is not enough memory to share."""
         sizes = [each.numel() for each in tensors]

@@ -1,0 +1,69 @@
+"""transformers: wav2vec 2.0 pretraining and CTC fine-tuning as its examples have them, and features."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from serve import audio, autocast, serve, size, training
+from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining, Wav2Vec2Model
+from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
+
+
+def config(task: dict[str, Any]) -> Wav2Vec2Config:
+    sizes = size(task)
+    return Wav2Vec2Config(
+        hidden_size=sizes["dim"],
+        num_hidden_layers=sizes["layers"],
+        num_attention_heads=sizes["heads"],
+        intermediate_size=sizes["feedforward"],
+        conv_dim=(sizes["channels"],) * 7,
+        mask_time_prob=0.65,
+        mask_feature_prob=0.5,
+        mask_feature_length=64,
+        attention_dropout=0.0,
+        feat_proj_dropout=0.0,
+        feat_quantizer_dropout=0.0,
+        final_dropout=0.1,
+        layerdrop=0.0,
+        vocab_size=32,
+        ctc_zero_infinity=True,
+    )
+
+
+def wav2vec2(task: dict[str, Any]) -> Callable[[], float]:
+    model, inputs = Wav2Vec2ForPreTraining(config(task)), audio(task)
+    frames = int(model._get_feat_extract_output_lengths(inputs.shape[1]))
+
+    def loss() -> torch.Tensor:
+        shape = (len(inputs), frames)
+        mask = _compute_mask_indices(shape, 0.65, 10, min_masks=2)
+        negatives = _sample_negative_indices(shape, model.config.num_negatives, mask)
+        outputs = model(
+            inputs,
+            mask_time_indices=torch.from_numpy(mask),
+            sampled_negative_indices=torch.from_numpy(negatives),
+        )
+        return outputs.loss / float(mask.sum())
+
+    return training(model, loss, task)
+
+
+def ctc(task: dict[str, Any]) -> Callable[[], float]:
+    model, inputs = Wav2Vec2ForCTC(config(task)), audio(task)
+    model.freeze_feature_encoder()
+    labels = torch.randint(1, 32, (len(inputs), 40))
+    return training(model, lambda: model(inputs, labels=labels).loss, task)
+
+
+def features(task: dict[str, Any]) -> Callable[[], float]:
+    model, inputs = Wav2Vec2Model(config(task)).eval(), audio(task)
+
+    def step() -> float:
+        with torch.inference_mode(), autocast(task):
+            return float(model(inputs, output_hidden_states=True).hidden_states[-1].float().mean())
+
+    return step
+
+
+if __name__ == "__main__":
+    serve({"wav2vec2": wav2vec2, "ctc": ctc, "features": features})
