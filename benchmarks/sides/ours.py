@@ -93,8 +93,11 @@ def follow(task: dict[str, Any]) -> None:
 def features(task: dict[str, Any]) -> Callable[[], float]:
     model, inputs = encoder(task).eval(), batch(task).inputs
 
+    # the meter does not see into what inference mode leaves whole
+    without = torch.no_grad if task["work"] == "count" else torch.inference_mode
+
     def step() -> float:
-        with torch.inference_mode(), autocast(task):
+        with without(), autocast(task):
             return float(model(inputs).layers[-1].float().mean())
 
     return step
@@ -113,7 +116,8 @@ def clusters(task: dict[str, Any]) -> Callable[[], float]:
 
 def count(task: dict[str, Any]) -> Callable[[], float]:
     """The arithmetic of one step."""
-    work = (features if task["counted"] == "features" else training)({**task, "work": task["counted"]})
+    counted = task["counted"]
+    work = features(task) if counted == "features" else training({**task, "work": counted})
 
     def step() -> float:
         with Meter(Machine(1.0, 1.0, 1, torch.float32), torch.nn.Module()) as meter:
