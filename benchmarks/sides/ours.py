@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from serve import audio, autocast, serve, size
+from serve import ITERATIONS, audio, autocast, points, serve, size
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import EncoderConfig, build
@@ -104,12 +104,12 @@ def features(task: dict[str, Any]) -> Callable[[], float]:
 
 
 def clusters(task: dict[str, Any]) -> Callable[[], float]:
-    waves = audio(task)
-    points = waves[:, : waves.shape[1] // 80 * 80].reshape(-1, 80)
+    values = points(task)
 
     def step() -> float:
         generator = torch.Generator().manual_seed(0)
-        return kmeans(points, task["codes"], generator=generator, iterations=20, tolerance=-1.0).inertia
+        found = kmeans(values, task["codes"], generator=generator, iterations=ITERATIONS, tolerance=-1.0)
+        return found.inertia
 
     return step
 

@@ -1,24 +1,15 @@
-"""scikit-learn and faiss: k-means of log-mel frames, the same number of Lloyd's iterations."""
+"""scikit-learn and faiss: k-means of windows of audio, the same number of Lloyd's iterations."""
 
 from collections.abc import Callable
 from typing import Any
 
 import faiss
-import numpy as np
-from serve import audio, serve
+from serve import ITERATIONS, points, serve
 from sklearn.cluster import KMeans
-
-ITERATIONS = 20
-
-
-def points(task: dict[str, Any]) -> np.ndarray:
-    """Windows of the audio: as many numbers as frames of features have, and as uneven."""
-    waves = audio(task).numpy()
-    return np.ascontiguousarray(waves[:, : waves.shape[1] // 80 * 80].reshape(-1, 80))
 
 
 def sklearn(task: dict[str, Any]) -> Callable[[], float]:
-    values = points(task)
+    values = points(task).numpy()
 
     def step() -> float:
         model = KMeans(task["codes"], n_init=1, max_iter=ITERATIONS, tol=0.0, random_state=0)
@@ -28,7 +19,7 @@ def sklearn(task: dict[str, Any]) -> Callable[[], float]:
 
 
 def faiss_kmeans(task: dict[str, Any]) -> Callable[[], float]:
-    values = points(task)
+    values = points(task).numpy()
     faiss.omp_set_num_threads(task["threads"])
 
     def step() -> float:

@@ -17,6 +17,8 @@ import torch
 Work = Callable[[dict[str, Any]], Callable[[], float]]
 """From a task to what is done again and again; it returns a figure, such as the loss."""
 
+ITERATIONS = 20  # of k-means
+
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768, "channels": 128},
     "base": {"dim": 768, "layers": 12, "heads": 12, "feedforward": 3072, "channels": 512},
@@ -51,6 +53,11 @@ def peak() -> float:
 def audio(task: dict[str, Any]) -> torch.Tensor:
     """Real speech, `batch samples` at 16 kHz, the same for every side."""
     return torch.from_numpy(np.load(task["audio"]))
+
+
+def points(task: dict[str, Any]) -> torch.Tensor:
+    """Windows of 80 samples, for k-means: as wide as frames of features."""
+    return audio(task).unfold(1, 80, 80).flatten(0, 1).contiguous()
 
 
 def size(task: dict[str, Any]) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """The convolutional front end of wav2vec 2.0."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +16,7 @@ from sonorant.types import Padded
 
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
+Samples = TypeVar("Samples", int, Tensor)
 WINDOW, STRIDE = 400, 320  # samples that a frame sees, and from one frame to the next
 
 
@@ -66,20 +67,20 @@ class Convolutions(Frontend):
         scale = self.config.gradient_scale
         if scale != 1 and values.requires_grad:
             values.register_hook(lambda gradient: gradient * scale)
-        return Padded(values, _counts(inputs.lengths))
+        return Padded(values, _steps(inputs.lengths).clamp(min=0))
 
     def normalize(self, features: Padded) -> Padded:
         """Frames from features, zeros in the padding."""
         return Padded(self.norm(features.values), features.lengths).zeroed()
 
     def frames(self, samples: int) -> int:
-        return int(_counts(torch.tensor(samples)))
+        return max(0, _steps(samples))
 
 
-def _counts(samples: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """Frames of waveforms."""
+def _steps(samples: Samples) -> Samples:
+    """Frames of waveforms; not above 0 where there is none."""
     for kernel, stride in zip(KERNELS, STRIDES, strict=True):
-        samples = ((samples - kernel).div(stride, rounding_mode="floor") + 1).clamp(min=0)
+        samples = (samples - kernel) // stride + 1
     return samples
 
 

@@ -36,7 +36,7 @@ def halve(
     """A convolution of stride 2 as products of matrices, for an even number of steps.
 
     Two steps side by side are one row of a matrix, so nothing is copied; a kernel that reaches beyond them
-    adds the product of the next rows. On a CPU that is several times as fast as `conv1d`.
+    adds the product of the next rows.
     """
     pairs = frames.unflatten(1, (-1, 2)).flatten(2)
     width, kernel = weight.shape[1:]

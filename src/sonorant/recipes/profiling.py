@@ -41,6 +41,11 @@ class Profile:
             result.add(cost)
         return result
 
+    @property
+    def rate_share(self) -> float:
+        """Of the machine's rate of matrix products, what a step uses."""
+        return self.total.operations / self.seconds / self.machine.operations
+
     def row(self) -> dict[str, Any]:
         """All of it, for programs."""
         return {
@@ -51,7 +56,7 @@ class Profile:
             "seconds": self.seconds,
             "waited": self.waited,
             "audio_seconds": self.audio_seconds,
-            "rate_share": self.total.operations / self.seconds / self.machine.operations,
+            "rate_share": self.rate_share,
             "modules": {name: vars(cost) for name, cost in self.modules.items()},
             "kinds": {name: vars(cost) for name, cost in self.kinds.items()},
         }
@@ -59,7 +64,6 @@ class Profile:
     def text(self) -> str:
         """Two tables, for people."""
         machine, total = self.machine, self.total
-        share = total.operations / self.seconds / machine.operations
         head = (
             f"{machine.threads} threads: {str(machine.type).removeprefix('torch.')} matrix products at "
             f"{machine.operations / 1e9:.0f} GFLOP/s, memory at {machine.bytes / 1e9:.1f} GB/s\n"
@@ -67,7 +71,7 @@ class Profile:
             f"({self.audio_seconds / self.seconds:.0f} s of audio a second), "
             f"{self.waited / self.seconds:.1%} of it waiting for data\n"
             f"its operations take {total.seconds:.3f} s when timed one by one; at best {total.floor:.3f} s; "
-            f"{share:.1%} of the matrix rate is used\n"
+            f"{self.rate_share:.1%} of the matrix rate is used\n"
         )
         return "\n".join([head, _table("module", self.modules), "", _table("kind", self.kinds)])
 

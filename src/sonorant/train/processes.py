@@ -1,7 +1,7 @@
 """Several processes on one machine's cores, started here: what torchrun does, without torchrun.
 
 Small networks gain little from a second thread, whose work is too short to share out; a second process with
-a batch of its own nearly doubles what is learned in an hour.
+a batch of its own does better.
 """
 
 import multiprocessing
@@ -36,11 +36,11 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
     if it could tell, is raised instead.
     """
     global _threads, _memory
-    _threads, _memory = torch.get_num_threads(), SharedMemory()
-    shared = max(1, _threads // count)
     store = dist.TCPStore(  # type: ignore[attr-defined]
         HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
     )
+    _threads, _memory = torch.get_num_threads(), SharedMemory()
+    shared = max(1, _threads // count)
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads that do not run
     others: list[tuple[SpawnProcess, Connection]] = []
     try:
