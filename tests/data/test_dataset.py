@@ -210,7 +210,7 @@ def test_a_bad_file_stops_the_epoch_where_it_comes_and_leaves_no_thread(workers)
 def test_an_abandoned_epoch_ends_its_threads_and_decodes_no_further(monkeypatch):
     data = dataset(batch_seconds=1.0, workers=2)
     made = []
-    monkeypatch.setattr(data, "_batch", lambda planned, crop: made.append(planned) or planned)
+    monkeypatch.setattr(data, "_batch", lambda planned, whole: made.append(planned) or planned)
     batches = data.batches(5, 2)
     next(batches)
     assert [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
@@ -220,8 +220,40 @@ def test_an_abandoned_epoch_ends_its_threads_and_decodes_no_further(monkeypatch)
     assert len(made) <= 7 < len(data.plan(5, 2))  # the look-ahead is bounded
 
 
-def test_padding_share_counts_cropped_lengths():
-    data = dataset()
+def test_each_epoch_draws_a_speed_for_each_clip():
+    data, plain = dataset(speeds=(0.8, 1.25), crop_seconds=None), dataset(crop_seconds=None)
+    recorded, epochs = waves(plain.batches(5, 2)), [waves(data.batches(5, epoch)) for epoch in range(4)]
+    for name, wave in recorded.items():
+        ratios = {round(len(wave) / len(epoch[name]), 2) for epoch in epochs}
+        assert ratios <= {0.8, 1.25}
+        for epoch in epochs:
+            assert epoch[name].square().mean().item() == pytest.approx(wave.square().mean().item(), rel=0.1)
+    lengths = [[len(epoch[name]) for epoch in epochs] for name in recorded]
+    assert 0.3 < np.mean([each > min(row) for row in lengths for each in row]) < 0.7  # both, about as often
+    assert same(data.batches(5, 2, start=3), list(data.batches(5, 2))[3:])
+    assert all(batch.inputs.values.numel() <= 6.0 * 16000 for batch in data.batches(5, 2))
+    assert same(data.in_order(), plain.in_order())
+
+
+def test_a_speed_moves_the_pitch_and_1_changes_nothing(tmp_path):
+    tone = np.sin(2 * np.pi * 400 * np.arange(16000) / 16000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", tone / 2, 16000)
+    clip = Clip("a", str(tmp_path / "a.wav"), samples=16000, rate=16000)
+    (slow,) = waves(dataset([clip], speeds=(0.8,), crop_seconds=None).batches(0, 0)).values()
+    assert len(slow) == 20000
+    assert torch.fft.rfft(slow).abs().argmax().item() == pytest.approx(400)  # 400 cycles in 1.25 s: 320 Hz
+    assert same(dataset(speeds=(1.0,)).batches(5, 2), dataset().batches(5, 2))
+
+
+def test_clips_with_labels_are_not_cropped_for_being_slowed():
+    data = dataset([CLIPS[0]], encode=lambda clip: [1], crop_seconds=CLIPS[0].seconds + 0.01, speeds=(0.5,))
+    with pytest.raises(DatasetError, match="1 clips with labels are longer"):
+        data.batches(5, 2)
+
+
+@pytest.mark.parametrize("crop", [None, 1.0])
+def test_padding_share_counts_lengths_as_they_are_trained_on(crop):
+    data = dataset(speeds=(0.8, 1.25), crop_seconds=crop)
     plan = data.plan(5, 2)
     real = padded = 0
     for batch in data.batches(5, 2):

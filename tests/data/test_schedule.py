@@ -86,7 +86,7 @@ def test_ranks_have_like_loads_and_little_padding():
     loads = np.array([[max(seconds[i] for i in b.indices) * len(b.indices) for b in rank] for rank in ranks])
     assert np.mean(loads.max(0) / loads.min(0)) < 1.05
     assert abs(loads.sum(1) / loads.sum(1).mean() - 1).max() < 0.02
-    assert padding_share(seconds, [batch for rank in ranks for batch in rank]) < 0.06
+    assert padding_share([seconds[i] for i in b.indices] for rank in ranks for b in rank) < 0.06
 
 
 def test_without_shuffling_batches_go_from_short_to_long():
@@ -96,9 +96,9 @@ def test_without_shuffling_batches_go_from_short_to_long():
 
 
 def test_padding_share_is_padding_over_padded_size():
-    (batches,) = plan([1.0, 2.0], batch_seconds=4.0)
-    assert padding_share([1.0, 2.0], batches) == pytest.approx(1 / 4)
-    assert padding_share([1.0, 2.0], []) == 0
+    assert padding_share([[1.0, 2.0]]) == pytest.approx(1 / 4)
+    assert padding_share([[1.0, 2.0], [3.0, 3.0]]) == pytest.approx(1 / 10)
+    assert padding_share([]) == 0
 
 
 @pytest.mark.parametrize("length", [0.0, -1.0, float("nan"), float("inf")])

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Annotated
 
 import numpy as np
+import soxr
 import torch
 from jaxtyping import Float, Int16
 from msgspec import Meta
@@ -18,11 +19,14 @@ from torch import Tensor
 from sonorant.config import Config
 from sonorant.data.audio import load
 from sonorant.data.manifest import Clip
-from sonorant.data.schedule import Planned, derived, padding_share, schedule
+from sonorant.data.schedule import Planned, derived, padding_share, schedule, utterance_seed
 from sonorant.types import Batch, pad
 
 _AHEAD = 3  # batches a worker has under way or ready
 _FULL_SCALE = 1 << 15  # 16-bit steps to an amplitude of 1
+
+
+Speed = Annotated[float, Meta(ge=0.5, le=2)]
 
 
 class DatasetError(ValueError):
@@ -38,12 +42,16 @@ class DataConfig(Config, frozen=True, kw_only=True):
     batch_seconds: Annotated[float, Meta(gt=0)] = 60.0  # of a batch with its padding
     crop_seconds: Annotated[float, Meta(gt=0)] | None = 15.0  # of longer utterances a stretch is drawn
     min_seconds: Annotated[float, Meta(ge=0)] = 0.3  # shorter utterances are left out
+    speeds: Annotated[tuple[Speed, ...], Meta(min_length=1)] = (1.0,)  # one is drawn each time; pitch follows
     workers: Annotated[int, Meta(ge=0)] = 2  # threads that decode ahead; 0: decode when asked
     cache_hours: Annotated[float, Meta(ge=0)] = 8.0  # of decoded audio in memory, 115 MB an hour at 16 kHz
 
 
 class Dataset:
     """Clips as batches of audio, with labels where `encode` gives a clip's.
+
+    With `speeds` an utterance is resampled to last 1/speed as long (Ko et al. 2015, "Audio Augmentation for
+    Speech Recognition"), one of them drawn anew in each epoch; `in_order` leaves it as it is.
 
     Audio is rounded to 16 bits after resampling, whether it comes from the cache or not: the cache holds half
     of float32's bytes and changes no bit of a batch. A 16-bit file at the dataset's rate is kept exactly; of
@@ -69,15 +77,15 @@ class Dataset:
         self._room = int(config.cache_hours * 3600 * config.rate)  # samples
         self._lock = Lock()
 
-    def seconds(self, crop: bool = True) -> list[float]:
-        """Each clip's length, after cropping or before."""
-        limit = (self.config.crop_seconds if crop else None) or float("inf")
-        return [min(clip.seconds, limit) for clip in self.clips]
+    @property
+    def seconds(self) -> list[float]:
+        """Each clip's length as it was recorded."""
+        return [clip.seconds for clip in self.clips]
 
     def plan(self, seed: int, epoch: int, *, rank: int = 0, world: int = 1) -> list[Planned]:
         """An epoch's batches to come: which clips, and their seeds."""
         return schedule(
-            self.seconds(),
+            [self._drawn(index, utterance_seed(seed, epoch, index)) for index in range(len(self.clips))],
             batch_seconds=self.config.batch_seconds,
             seed=seed,
             epoch=epoch,
@@ -87,7 +95,7 @@ class Dataset:
 
     def padding_share(self, plan: Sequence[Planned]) -> float:
         """The share of the planned batches that is padding, from 0 to 1."""
-        return padding_share(self.seconds(), plan)
+        return padding_share([self._drawn(*each) for each in zip(*batch, strict=True)] for batch in plan)
 
     def batches(
         self, seed: int, epoch: int, *, start: int = 0, rank: int = 0, world: int = 1
@@ -96,35 +104,43 @@ class Dataset:
 
         DatasetError: clips with labels would be cropped. AudioError: a file gives no usable audio.
         """
-        crop = self.config.crop_seconds
-        longer = sum(clip.seconds > crop for clip in self.clips) if self.encode and crop else 0
+        crop, slowest = self.config.crop_seconds, min(self.config.speeds)
+        longer = sum(clip.seconds / slowest > crop for clip in self.clips) if self.encode and crop else 0
         if longer:
             raise DatasetError(
                 f"{longer} clips with labels are longer than {crop} s and would lose a part of what is said "
                 "(set data.crop_seconds to null or leave them out)"
             )
-        return self._decoded(self.plan(seed, epoch, rank=rank, world=world)[start:], crop)
+        return self._decoded(self.plan(seed, epoch, rank=rank, world=world)[start:])
 
     def in_order(self, batch_seconds: float | None = None) -> Iterator[Batch]:
         """Every clip once and whole, from the shortest to the longest: for evaluation."""
         plan = schedule(
-            self.seconds(crop=False),
+            self.seconds,
             batch_seconds=batch_seconds or self.config.batch_seconds,
             seed=0,
             epoch=0,
             shuffle=False,
         )
-        return self._decoded(plan, None)
+        return self._decoded(plan, whole=True)
 
-    def _decoded(self, plan: Sequence[Planned], crop: float | None) -> Iterator[Batch]:
+    def _speed(self, seed: int) -> float:
+        speeds = self.config.speeds
+        return speeds[derived(seed, "speed") % len(speeds)]
+
+    def _drawn(self, index: int, seed: int) -> float:
+        """The seconds of a clip as it is trained on with this seed: faster or slower, then cropped."""
+        return min(self.clips[index].seconds / self._speed(seed), self.config.crop_seconds or float("inf"))
+
+    def _decoded(self, plan: Sequence[Planned], *, whole: bool = False) -> Iterator[Batch]:
         if not self.config.workers:
-            yield from (self._batch(planned, crop) for planned in plan)
+            yield from (self._batch(planned, whole) for planned in plan)
             return
         pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="decode")
         pending: deque[Future[Batch]] = deque()
         try:
             for planned in plan:
-                pending.append(pool.submit(self._batch, planned, crop))
+                pending.append(pool.submit(self._batch, planned, whole))
                 if len(pending) > _AHEAD * self.config.workers:
                     yield pending.popleft().result()
             while pending:
@@ -132,21 +148,27 @@ class Dataset:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _batch(self, planned: Planned, crop: float | None) -> Batch:
-        waves = [self._wave(i, seed, crop) for i, seed in zip(planned.indices, planned.seeds, strict=True)]
+    def _batch(self, planned: Planned, whole: bool) -> Batch:
+        each = zip(planned.indices, planned.seeds, strict=True)
+        waves = [self._wave(index) if whole else self._training_wave(index, seed) for index, seed in each]
         clips = [self.clips[index] for index in planned.indices]
         encode = self.encode
         labels = pad([torch.tensor(encode(clip), dtype=torch.long) for clip in clips]) if encode else None
         return Batch(pad(waves), planned.seeds, labels, tuple(clip.id for clip in clips))
 
-    def _wave(self, index: int, seed: int, crop: float | None) -> Float[Tensor, " samples"]:
-        samples = self._samples(index)
-        if crop is not None:
+    def _training_wave(self, index: int, seed: int) -> Float[Tensor, " samples"]:
+        # A number of its own for each choice: what is drawn later from the seed's generator owes it nothing.
+        wave, speed = self._wave(index), self._speed(seed)
+        if speed != 1:
+            wave = torch.from_numpy(soxr.resample(wave.numpy(), self.config.rate * speed, self.config.rate))
+        if (crop := self.config.crop_seconds) is not None:
             length = round(crop * self.config.rate)
-            # A number of its own: what is drawn later from the seed's generator owes nothing to the crop.
-            first = derived(seed, "crop") % max(1, len(samples) - length + 1)
-            samples = samples[first : first + length]
-        return torch.from_numpy(samples).float() / _FULL_SCALE
+            first = derived(seed, "crop") % max(1, len(wave) - length + 1)
+            wave = wave[first : first + length]
+        return wave
+
+    def _wave(self, index: int) -> Float[Tensor, " samples"]:
+        return torch.from_numpy(self._samples(index)).float() / _FULL_SCALE
 
     def _samples(self, index: int) -> Int16[np.ndarray, " samples"]:
         """A clip's audio in 16-bit steps, from the cache if it is there.

@@ -78,11 +78,10 @@ def derived(*key: int | str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def padding_share(seconds: Sequence[float], plan: Iterable[Planned]) -> float:
-    """The share of the batches' padded size that is padding, from 0 to 1."""
+def padding_share(batches: Iterable[Sequence[float]]) -> float:
+    """The share of padding in the size of batches, from 0 to 1; a batch is the lengths of its utterances."""
     real = padded = 0.0
-    for batch in plan:
-        lengths = [seconds[index] for index in batch.indices]
+    for lengths in batches:
         real += sum(lengths)
         padded += max(lengths) * len(lengths)
     return 1 - real / padded if padded else 0.0

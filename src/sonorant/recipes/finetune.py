@@ -47,7 +47,7 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     encoder = load_encoder(pretrained, untrained=config.from_scratch, changes=config.encoder)
     objective = build_objective(method, encoder, config.data)
     dataset = labelled_dataset(clips, config.data, vocabulary)
-    minutes = sum(dataset.seconds(crop=False)) / 60
+    minutes = sum(dataset.seconds) / 60
     start = "new weights" if config.from_scratch else f"weights of {pretrained}"
     say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
     validation = None

@@ -39,7 +39,7 @@ def job(config: PretrainConfig, *, quiet: bool) -> Job:
     dataset = Dataset(read(Path(config.data.manifest)), config.data)
     run, layers = Path(config.out), config.encoder.context.layers
     score = None if config.score is None else _scoring(config.score, layers, run)
-    hours = sum(dataset.seconds(crop=False)) / 3600
+    hours = sum(dataset.seconds) / 3600
     weights = sum(each.numel() for each in objective.encoder.parameters()) / 1e6
     padding = dataset.padding_share(dataset.plan(config.seed, 0))
     say(
