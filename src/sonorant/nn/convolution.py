@@ -1,6 +1,7 @@
 """Convolutions along time."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -38,16 +39,39 @@ def halve(
     Two steps side by side are one row of a matrix, so nothing is copied; a kernel that reaches beyond them
     adds the product of the next rows.
     """
-    pairs = frames.unflatten(1, (-1, 2)).flatten(2)
-    width, kernel = weight.shape[1:]
-    taps = weight.permute(0, 2, 1).flatten(1)
-    ahead = (kernel - 1) // 2  # pairs that the kernel reaches into beyond the first
-    count = pairs.shape[1] - ahead
-    result = F.linear(pairs, taps[:, : 2 * width], bias)[:, :count]
-    for step in range(1, ahead + 1):
-        part = taps[:, 2 * step * width : 2 * (step + 1) * width]
-        result = result + F.linear(pairs[..., : part.shape[1]], part)[:, step : step + count]
-    return result
+    given = [frames, weight] if bias is None else [frames, weight, bias]
+    if torch.is_autocast_enabled(frames.device.type):
+        given = [each.to(torch.get_autocast_dtype(frames.device.type)) for each in given]
+    halved: Tensor = _Halved.apply(*given)
+    return halved
+
+
+class _Halved(torch.autograd.Function):
+    """Rows follow each other across the batch's utterances: the last of each one sees a stranger behind it,
+    and is cut off; the gradient that it is given is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        (batch, steps, width), kernel = frames.shape, weight.shape[2]
+        rows = frames.reshape(-1, 2 * width)
+        first, *later = parts = weight.permute(0, 2, 1).flatten(1).split(2 * width, dim=1)
+        result = rows @ first.T if bias is None else torch.addmm(bias, rows, first.T)
+        for step, part in enumerate(later, 1):
+            result[:-step].addmm_(rows[step:, : part.shape[1]], part.T)
+        ctx.save_for_backward(rows, *parts)
+        ctx.shape, ctx.kernel, ctx.biased = frames.shape, kernel, bias is not None
+        return result.view(batch, steps // 2, -1)[:, : steps // 2 - len(later)]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        rows, first, *later = ctx.saved_tensors
+        gradient = F.pad(gradients[0], (0, 0, 0, len(later))).flatten(0, 1)
+        inward, weights = gradient @ first, [gradient.T @ rows]
+        for step, part in enumerate(later, 1):
+            inward[step:, : part.shape[1]].addmm_(gradient[:-step], part)
+            weights.append(gradient[:-step].T @ rows[step:, : part.shape[1]])
+        weight = torch.cat(weights, dim=1).unflatten(1, (ctx.kernel, -1)).permute(0, 2, 1)
+        return inward.view(ctx.shape), weight, gradient.sum(0) if ctx.biased else None
 
 
 def normalised_filters(

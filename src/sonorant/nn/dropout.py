@@ -5,22 +5,24 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_LEVELS = 1 << 16
+_LEVELS = 1 << 8
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, about twice as fast on a CPU: sixteen random bits decide on an element.
+    """`nn.Dropout`, about five times as fast on a CPU: eight random bits decide on an element.
 
-    The probability is rounded to 1/65536. Draws come from the global generator, as PyTorch's do.
+    The probability is rounded to 1/256 (from 1/256 to 255/256, unless it is 0), and what is kept is scaled by
+    the rounded one. Draws come from the global generator, as PyTorch's do.
     """
 
     def forward(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         if not values.is_cpu:
             return F.dropout(values, self.p, self.training)
-        dropped = round(self.p * _LEVELS)
-        if not self.training or dropped == 0:
+        if not self.training or self.p == 0:
             return values
-        numbers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = numbers.view(torch.int16)[: values.numel()].view(values.shape)
-        kept = (bits >= dropped - _LEVELS // 2).to(values.dtype)
-        return values * kept.mul_(_LEVELS / (_LEVELS - dropped))
+        dropped = min(max(round(self.p * _LEVELS), 1), _LEVELS - 1)  # of so many levels
+        numbers = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        levels = numbers.view(torch.int8)[: values.numel()].view(values.shape)
+        edge = dropped - _LEVELS // 2  # the lowest level that keeps its element
+        kept = levels.clamp_(edge - 1, edge).sub_(edge - 1)  # 0 or 1, much faster than a comparison
+        return values * kept.to(values.dtype).mul_(_LEVELS / (_LEVELS - dropped))
