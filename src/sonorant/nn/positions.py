@@ -10,6 +10,9 @@ from torch.nn import functional as F
 from sonorant.types import Padded
 
 
+_WIDTH = 16  # channels of a group that oneDNN can do in bfloat16
+
+
 class ConvolutionalPositions(nn.Module):
     """wav2vec 2.0's relative positions: a wide grouped convolution over the frames, then GELU.
 
@@ -27,14 +30,21 @@ class ConvolutionalPositions(nn.Module):
     def forward(self, frames: Padded) -> Float[Tensor, "batch time dim"]:
         weight = self.direction * (self.length / self.direction.norm(dim=(0, 1), keepdim=True))
         _, width, kernel = weight.shape
-        columns = frames.zeroed().values.float().transpose(1, 2)
-        kind = columns.device.type
-        # oneDNN's bfloat16 sums are plainly wrong for even widths below 16 (pytorch/pytorch#163347)
-        fast = torch.is_autocast_enabled(kind) and width >= 16
-        with torch.autocast(kind, enabled=fast):
-            positions = F.conv1d(columns, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        values, bias = frames.zeroed().values.float(), self.bias
+        # In bfloat16 oneDNN's sums are plainly wrong for even widths below 16 (pytorch/pytorch#163347), and in
+        # single precision they take seven times as long: narrow groups are filled up with zeros.
+        missing = max(0, _WIDTH - width) if torch.is_autocast_enabled(values.device.type) else 0
+        if missing:
+            values = F.pad(values.unflatten(2, (self.groups, width)), (0, missing)).flatten(2)
+            weight = weight.unflatten(0, (self.groups, width))
+            weight = F.pad(weight, (0, 0, 0, missing, 0, missing)).flatten(0, 1)
+            bias = F.pad(bias.view(self.groups, width), (0, missing)).flatten()
+        columns = F.conv1d(values.transpose(1, 2), weight, bias, padding=kernel // 2, groups=self.groups)
         # an even kernel looks one step further back than ahead: its last output is one too many
-        return F.gelu(positions[..., : columns.shape[-1]]).transpose(1, 2)
+        positions = columns[..., : values.shape[1]].transpose(1, 2)
+        if missing:
+            positions = positions.unflatten(2, (self.groups, _WIDTH))[..., :width].flatten(2)
+        return F.gelu(positions)
 
 
 def rotary_angles(
