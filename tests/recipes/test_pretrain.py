@@ -222,29 +222,3 @@ def test_a_file_in_the_place_of_the_run_is_named(tmp_path, sonorant, tiny):
     done = sonorant("pretrain", tiny, f"out={tmp_path / 'run'}", "-q")
     assert done.code == 2
     assert f"{tmp_path / 'run'}: File exists" in done.line
-
-
-def test_two_processes_write_one_run(tmp_path, tiny):
-    """Those of torchrun and those that are started here: the same losses and weights, bit for bit."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sonorant"]
-    ways = {"torchrun": (torchrun, 1), "here": (["-m", "sonorant"], 2)}
-    for name, (start, processes) in ways.items():
-        out = tmp_path / name
-        words = ["pretrain", tiny, f"out={out}", "train.steps=3", "train.checkpoint_every=3", "--json"]
-        done = subprocess.run(
-            [sys.executable, *start, *map(str, words), f"train.processes={processes}"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        assert json.loads(done.stdout) == {"run": str(out), "best": str(out / "step_0000003")}
-        assert done.stderr.count("40 utterances") == 1
-        seconds = [row["audio_seconds"] for row in figures(out) if "loss" in row]
-        assert max(seconds) > 8  # more than one batch holds: those of both processes
-        assert steps(out) == [3]
-    losses, expected = ([row["loss"] for row in figures(tmp_path / name) if "loss" in row] for name in ways)
-    assert losses == expected
-    assert len(losses) == 3
-    assert all(math.isfinite(loss) for loss in losses)
-    weights, reference = (load_file(tmp_path / name / "step_0000003/encoder.safetensors") for name in ways)
-    assert all(torch.equal(weights[name], reference[name]) for name in reference)

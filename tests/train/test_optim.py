@@ -71,7 +71,7 @@ def test_the_state_makes_a_round_trip():
     assert "exp_avg/encoder.projection.weight" in state
     assert not any("idle" in name or "teacher" in name for name in state)
     other = Run(config(), seed=1)
-    restore_state(other.objective, other.optimizer, state)
+    restore_state(other.objective, other.optimizer, state.items())
     again = named_state(other.objective, other.optimizer)
     assert again.keys() == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in again.items())
@@ -85,7 +85,7 @@ def test_a_restored_state_shares_no_memory():
     state = named_state(run.objective, run.optimizer)
     before = {name: value.clone() for name, value in state.items()}
     other = Run(config())
-    restore_state(other.objective, other.optimizer, state)
+    restore_state(other.objective, other.optimizer, state.items())
     other.train(1, 2)
     assert all(torch.equal(value, before[name]) for name, value in state.items())
 
@@ -100,7 +100,7 @@ def test_a_restored_state_shares_no_memory():
 def test_a_state_that_does_not_fit_is_named(key, value, told):
     model = objective()
     with pytest.raises(ValueError, match=told):
-        restore_state(model, adamw(model, OptimizerConfig()), {key: value})
+        restore_state(model, adamw(model, OptimizerConfig()), {key: value}.items())
 
 
 @pytest.mark.parametrize(

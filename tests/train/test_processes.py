@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from multiprocessing import active_children
 
@@ -26,6 +27,8 @@ def lose(how: str) -> None:
         raise OSError(28, "No space left on device", "somewhere")
     if how == "hangs":
         signal.pause()
+    if how == "stops":
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def first(work: Callable[[], None], then: Callable[[], object]) -> None:
@@ -104,6 +107,18 @@ def test_the_others_end_with_the_first():
     with pytest.raises(KeyboardInterrupt):
         first(partial(lose, "hangs"), interrupt)
     assert time.monotonic() - began < 100
+
+
+def test_a_process_that_does_not_end_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "ENDING", 0.3)
+    with pytest.raises(ProcessError, match=r"one of 2 processes hangs 0.3 s after the first one was done"):
+        first(partial(lose, "stops"), lambda: None)
+
+
+def test_a_process_that_does_not_answer_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", timedelta(seconds=5))
+    with pytest.raises(ProcessError, match=r"one of 2 processes did not answer for 0:00:05"):
+        first(partial(lose, "hangs"), lambda: distributed.gather(None))
 
 
 def test_outside_of_processes_alone_changes_nothing():

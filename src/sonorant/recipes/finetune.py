@@ -53,7 +53,7 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     validation = None
     if config.data.validation is not None:
         validation = labelled_dataset(transcribed(Path(config.data.validation)), config.data, vocabulary)
-    _keep(vocabulary, Path(config.out))
+    distributed.first(partial(_keep, vocabulary, Path(config.out)))
     return Job(
         run=Path(config.out),
         objective=objective,
@@ -74,7 +74,7 @@ def _keep(vocabulary: Vocabulary, run: Path) -> None:
                 f"{run}: was begun with transcripts of other characters "
                 "(continue with the same ones, or choose another `out`)"
             )
-    elif distributed.rank() == 0:
+    else:
         run.mkdir(parents=True, exist_ok=True)
         vocabulary.save(file)
 

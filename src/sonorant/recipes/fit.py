@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,10 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
             log.step(step)
             if step.number % every and step.number != state.total:
                 continue
-            state = _saved(job, optimizer, average, state=state, epochs=epochs, step=step.number, log=log)
+            saved = partial(_saved, job, optimizer, average, epochs=epochs, log=log)
+            state = distributed.first(partial(saved, state=state, step=step.number))
     best = state.best_step if state.best_step is not None else state.total
-    return checkpoint.step_folder(job.run / f"step_{best:07d}")
+    return distributed.first(lambda: checkpoint.step_folder(job.run / f"step_{best:07d}"))
 
 
 def _interval(every: float, total: int) -> int:
@@ -101,10 +103,16 @@ def _epoch(job: Job, epoch: int, start: int) -> Iterator[Batch]:
 
 
 def _resume(job: Job, optimizer: torch.optim.Optimizer, average: Average | None) -> State | None:
-    """Where the run stands, with everything restored; None if it has not begun."""
-    if distributed.rank() == 0:
-        checkpoint.clear(job.run)
-    distributed.gather(None)  # the others wait
+    """Where the run stands, with everything restored; None if it has not begun. Rank 0 looks and tells."""
+    folder = distributed.first(partial(_last, job))
+    if folder is None:
+        return None
+    return checkpoint.load(folder, objective=job.objective, optimizer=optimizer, average=average)
+
+
+def _last(job: Job) -> Path | None:
+    """The checkpoint to continue from. ConfigError: the run was begun with other settings."""
+    checkpoint.clear(job.run)
     folder = checkpoint.latest(job.run)
     if folder is None:
         return None
@@ -115,7 +123,7 @@ def _resume(job: Job, optimizer: torch.optim.Optimizer, average: Average | None)
             f"{job.run}: was begun with other settings: {'; '.join(changed)} "
             "(continue with the same ones, or choose another `out`)"
         )
-    return checkpoint.load(folder, objective=job.objective, optimizer=optimizer, average=average)
+    return folder
 
 
 def _total(job: Job) -> int:
@@ -146,18 +154,17 @@ def _saved(
     step: int,
     log: Log,
 ) -> State:
-    """Measures, saves, and keeps the last checkpoints and the best one. One rank does it, all are told."""
-    if distributed.rank() == 0:
-        with alone(), nullcontext() if average is None else average.applied(job.objective):
-            figure = _figure(job, step, log)
-        state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
-        if figure is not None and (state.best is None or figure > state.best):
-            state = msgspec.structs.replace(state, best=figure, best_step=step)
-        checkpoint.save(
-            job.run, state, objective=job.objective, optimizer=optimizer, config=job.settings, average=average
-        )
-        checkpoint.prune(job.run, job.config.keep, protect={state.best_step})
-    return distributed.gather(state)[0]
+    """Measures, saves, and keeps the last checkpoints and the best one: what one rank does."""
+    with alone(), nullcontext() if average is None else average.applied(job.objective):
+        figure = _figure(job, step, log)
+    state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
+    if figure is not None and (state.best is None or figure > state.best):
+        state = msgspec.structs.replace(state, best=figure, best_step=step)
+    checkpoint.save(
+        job.run, state, objective=job.objective, optimizer=optimizer, config=job.settings, average=average
+    )
+    checkpoint.prune(job.run, job.config.keep, protect={state.best_step})
+    return state
 
 
 def _figure(job: Job, step: int, log: Log) -> float | None:

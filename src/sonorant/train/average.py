@@ -28,11 +28,6 @@ class Average:
         means = [self.weights[name] for name in parameters]
         torch._foreach_lerp_(means, [each.float() for each in parameters.values()], 1 - decay)
 
-    def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Takes over saved weights, whose names and shapes are those of `weights`."""
-        for name, mean in self.weights.items():
-            mean.copy_(weights[name])
-
     def assign(self, module: nn.Module) -> None:
         """Gives the module the averaged weights for good."""
         _assign(module, self.weights)

@@ -8,8 +8,9 @@ to the disk and then renamed: a checkpoint that can be seen is a whole one. Noth
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from sonorant.encoders.base import Encoder
 from sonorant.objective import Objective
+from sonorant.train import distributed
 from sonorant.train.average import Average
 from sonorant.train.optim import named_state, restore_state
 
@@ -74,22 +76,22 @@ def save(
     CheckpointError: it could not be written, as on a full disk. The earlier ones are as they were.
     """
     folder = run / f"step_{state.step:07d}"
-    partial = folder.with_suffix(".partial")
+    aside = folder.with_suffix(".partial")
     tensors = {**_split(objective), "optimizer": named_state(objective, optimizer)}
     if average is not None:
         tensors["average"] = average.weights
     try:
         run.mkdir(parents=True, exist_ok=True)
         clear(run)
-        partial.mkdir()
+        aside.mkdir()
         for name, values in tensors.items():
-            save_file(_separate(values), partial / f"{name}.safetensors")
-            _to_disk(partial / f"{name}.safetensors")
+            save_file(_separate(values), aside / f"{name}.safetensors")
+            _to_disk(aside / f"{name}.safetensors")
         for name, value in {"state": state, "config": config}.items():
-            (partial / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(value)))
-            _to_disk(partial / f"{name}.json")
-        _to_disk(partial)
-        _rename(partial, folder)
+            (aside / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(value)))
+            _to_disk(aside / f"{name}.json")
+        _to_disk(aside)
+        _rename(aside, folder)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             clear(run)
@@ -113,8 +115,8 @@ def clear(run: Path) -> None:
             shutil.rmtree(replaced)
         else:
             replaced.rename(replaced.with_suffix(""))
-    for partial in run.glob("step_*.partial"):
-        shutil.rmtree(partial)
+    for aside in run.glob("step_*.partial"):
+        shutil.rmtree(aside)
 
 
 def load(
@@ -126,17 +128,18 @@ def load(
 ) -> State:
     """Restores what is given from a checkpoint, exactly, and tells where training stood.
 
-    CheckpointError: a file cannot be read, or what it holds does not fit.
+    All ranks call it and rank 0 alone reads: on a disk that machines share, the others may not see yet what
+    it sees. CheckpointError: a file cannot be read, or what it holds does not fit.
     """
-    state = read_state(folder)
+    state = distributed.first(partial(read_state, folder))
     for name, expected in _split(objective).items():
-        _copy(_read(folder / f"{name}.safetensors", expected), expected)
+        _copy(_spread(folder / f"{name}.safetensors", expected), expected)
     if average is not None:
-        average.restore(_read(folder / "average.safetensors", average.weights))
+        _copy(_spread(folder / "average.safetensors", average.weights), average.weights)
     if optimizer is not None:
         file = folder / "optimizer.safetensors"
         try:
-            restore_state(objective, optimizer, _read(file))
+            restore_state(objective, optimizer, _spread(file))
         except ValueError as error:
             raise CheckpointError(f"{file}: does not fit the objective: {error}") from error
     return state
@@ -149,11 +152,13 @@ def load_encoder(path: Path, encoder: Encoder, *, averaged: bool = False) -> Non
     """
     folder = step_folder(path)
     expected = encoder.state_dict()
-    _copy(_read(folder / "encoder.safetensors", expected), expected)
+    _copy(_read(folder / "encoder.safetensors", expected).items(), expected)
     if averaged:
         prefix = "encoder."
         means = _read(folder / "average.safetensors").items()
-        _copy({name.removeprefix(prefix): mean for name, mean in means if name.startswith(prefix)}, expected)
+        _copy(
+            ((name.removeprefix(prefix), mean) for name, mean in means if name.startswith(prefix)), expected
+        )
 
 
 def step_folder(path: Path) -> Path:
@@ -236,14 +241,19 @@ def _read(file: Path, expected: Mapping[str, Tensor] | None = None) -> dict[str,
     return found
 
 
+def _spread(file: Path, expected: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a file that rank 0 reads, on every rank."""
+    return distributed.spread(partial(_read, file, expected))
+
+
 def _listed(names: list[str], most: int = 5) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @torch.no_grad()
-def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    for name, value in source.items():
+def _copy(source: Iterable[tuple[str, Tensor]], target: Mapping[str, Tensor]) -> None:
+    for name, value in source:
         target[name].copy_(value)
 
 
@@ -256,12 +266,12 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _rename(partial: Path, folder: Path) -> None:
+def _rename(aside: Path, folder: Path) -> None:
     """Makes the checkpoint visible at once; `clear` undoes a replacement that was cut short."""
     replaced = folder.with_suffix(".replaced")
     if folder.exists():
         folder.rename(replaced)
-    partial.rename(folder)
+    aside.rename(folder)
     _to_disk(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 

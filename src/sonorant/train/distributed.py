@@ -6,7 +6,7 @@ batches, which is known only after the last of them.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TypeVar
@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sonorant.train import torchrun
 from sonorant.train.processes import memory, together
 
 T = TypeVar("T")
@@ -31,24 +32,13 @@ def session(processes: int = 1, work: Callable[[], object] | None = None) -> Ite
     if dist.is_initialized():  # this is one of the others
         yield
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        with _torchrun():
+        with torchrun.joined():
             yield
     elif processes > 1 and work is not None and device().type == "cpu":
         with together(processes, work):
             yield
     else:
         yield
-
-
-@contextmanager
-def _torchrun() -> Iterator[None]:
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 def device() -> torch.device:
@@ -75,6 +65,44 @@ def gather(value: T) -> list[T]:
     values: list[T | None] = [None] * world()
     dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]
+
+
+def first(work: Callable[[], T]) -> T:
+    """What `work` gives on rank 0, on every rank; what it raises there is raised on all."""
+    result: list[T] = []
+    error: Exception | None = None
+    if rank() == 0:
+        try:
+            result.append(work())
+        except Exception as raised:  # noqa: BLE001 (it is raised below, on all ranks)
+            error = raised
+    told, cause = gather((result, error))[0]
+    if cause is not None:
+        raise error or cause  # on rank 0 with its traceback
+    return told[0]
+
+
+def spread(read: Callable[[], Mapping[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that `read` gives on rank 0, one after the other, on every rank.
+
+    One at a time, so that a rank that keeps a part of each never holds them all.
+    """
+    tensors: Mapping[str, Tensor] = {}
+
+    def described() -> dict[str, tuple[torch.Size, torch.dtype]]:
+        nonlocal tensors
+        tensors = read()
+        return {name: (each.shape, each.dtype) for name, each in tensors.items()}
+
+    if world() == 1:
+        yield from read().items()
+        return
+    for name, (shape, dtype) in first(described).items():
+        value = torch.empty(shape, dtype=dtype, device=device())
+        if rank() == 0:
+            value.copy_(tensors[name])
+        dist.broadcast(value, 0)
+        yield name, value
 
 
 @torch.no_grad()

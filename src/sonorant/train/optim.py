@@ -1,6 +1,6 @@
 """AdamW with the settings that speech models are trained with, and its state under the parameters' names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +53,10 @@ def named_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str
     }
 
 
-def restore_state(module: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Gives the optimizer the state that `named_state` told; a parameter without any had no update yet.
+def restore_state(
+    module: nn.Module, optimizer: torch.optim.Optimizer, state: Iterable[tuple[str, Tensor]]
+) -> None:
+    """Gives the optimizer the items that `named_state` told; a parameter without any had no update yet.
 
     ValueError: a name is unknown, or a shape is not its parameter's.
     """
@@ -62,7 +64,7 @@ def restore_state(module: nn.Module, optimizer: torch.optim.Optimizer, state: Ma
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     places = {names[id(parameter)]: place for place, parameter in enumerate(parameters)}
     restored: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.items():
+    for key, value in state:
         kind, _, name = key.partition("/")
         if name not in places:
             raise ValueError(f"unexpected {key}: no parameter of that name is trained")

@@ -6,6 +6,7 @@ a batch of its own does better.
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -19,6 +20,7 @@ from sonorant.train.shared import SharedMemory
 
 HOST = "127.0.0.1"
 PATIENCE = timedelta(minutes=30)  # of processes that wait for one that validates
+STARTING, ENDING = 300.0, 60.0  # seconds that a process may take to be there, and to end once the first has
 _threads = 0  # to share out; 0 while nothing is shared
 _memory: SharedMemory | None = None  # of the processes that are together now
 
@@ -55,10 +57,14 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
         torch.set_num_threads(shared)
         dist.init_process_group("gloo", store=store, rank=0, world_size=count, timeout=PATIENCE)
         yield
-        for process, _ in others:
-            process.join()
+        _join(others)
     except RuntimeError as error:  # so gloo tells of a lost connection
         cause = _cause(others)
+        if cause is None and _waited_in_vain(error):
+            cause = ProcessError(
+                f"one of {count} processes did not answer for {PATIENCE} and is ended: the same command goes "
+                "on from the last checkpoint"
+            )
         if cause is None:
             raise
         raise cause from error
@@ -68,7 +74,7 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
         torch.set_num_threads(_threads)
         _threads, _memory = 0, None
         for process, pipe in others:
-            process.terminate()
+            process.kill()  # one that is stopped does not hear anything else
             process.join()
             pipe.close()
 
@@ -112,8 +118,22 @@ def _other(
 
 def _await(pipe: Connection) -> None:
     """Waits until a process is there: what it raised may tell why it never comes."""
+    if not pipe.poll(STARTING):
+        raise ProcessError(f"a process did not start in {STARTING:g} s: try again, or train.processes=1")
     if _told(pipe) is not True:
         raise RuntimeError("a process did not start")
+
+
+def _join(others: list[tuple[SpawnProcess, Connection]]) -> None:
+    """Waits for those that have nothing left to do. ProcessError: one does not end."""
+    limit = time.monotonic() + ENDING
+    for process, _ in others:
+        process.join(timeout=max(0.0, limit - time.monotonic()))
+        if process.exitcode is None:
+            raise ProcessError(
+                f"one of {len(others) + 1} processes hangs {ENDING:g} s after the first one was done, and is "
+                "ended: all is written, and the same command says so"
+            )
 
 
 def _told(pipe: Connection) -> object:
@@ -137,3 +157,8 @@ def _cause(others: list[tuple[SpawnProcess, Connection]]) -> Exception | None:
                 "want of memory: take smaller batches, or train.processes=1"
             )
     return None
+
+
+def _waited_in_vain(error: RuntimeError) -> bool:
+    """Whether gloo gave up waiting, for which it has no type of its own."""
+    return "Timed out waiting" in str(error)
