@@ -2,15 +2,12 @@
 
 import errno
 import json
-import math
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from sonorant.train import checkpoint
 from sonorant.train.log import read_metrics

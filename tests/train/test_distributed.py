@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Never
 
 import pytest
 import torch
@@ -91,28 +93,104 @@ def work(folder: Path) -> None:
                 place = folder / f"{world}-{precision}-{rank}"
                 save_file(parameters, place.with_suffix(".safetensors"))
                 place.with_suffix(".json").write_text(json.dumps(told))
-    with Log(folder / f"log{rank}", total=1) as log:
-        log.row(1, {"loss": 1.0})
+            if world == 2:
+                check_exchanges(rank)
+                with Log(folder / f"log{rank}", total=1) as log:
+                    log.row(1, {"loss": 1.0})
 
 
-def together(folder: Path) -> None:
-    """The last group of `work`, once more, for what does not depend on how many there are."""
+def check_exchanges(rank: int) -> None:
+    model = objective()
+    seconds = measure_step_seconds(
+        model, lambda module: adamw(module, config().optimizer), map(batch, CUTS), config(), steps=4
+    )
+    assert distributed.gather(seconds) == [seconds, seconds]
+    assert distributed.first(lambda: rank + 5) == 5
+    with pytest.raises(OSError, match="of rank 0"):
+        distributed.first(lambda: fail(rank))
+    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones((), dtype=torch.long)}
+    spread = dict(distributed.spread(lambda: fail(rank) if rank else tensors))
+    assert spread.keys() == tensors.keys()
+    assert all(torch.equal(spread[name], tensors[name]) for name in tensors)
+    once, thrice = exchanges(1), exchanges(3)
+    assert once == thrice
+    assert once["c10d::allreduce_"] > 0
+
+
+def fail(rank: int) -> Never:
+    raise OSError(f"of rank {rank}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """What four processes left that trained together, and then two of them."""
+    folder = tmp_path_factory.mktemp("distributed")
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in WORLDS]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        ports = " ".join(str(each.getsockname()[1]) for each in free)
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    code = f"from pathlib import Path; import test_distributed as t; t.work(Path({str(folder)!r}))"
+    address = {"MASTER_ADDR": "127.0.0.1", "PORTS": ports, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    with ExitStack() as stack:
+        processes = []
+        for rank in range(max(WORLDS)):
+            environment = {**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            errors = stack.enter_context((folder / f"errors{rank}").open("wb"))
+            words = [sys.executable, "-W", "error", "-c", code]
+            process = stack.enter_context(subprocess.Popen(words, env=environment, stderr=errors))
+            stack.callback(process.kill)
+            processes.append(process)
+        for rank, process in enumerate(processes):
+            assert process.wait(timeout=280) == 0, (folder / f"errors{rank}").read_text()
+    return folder
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("world", WORLDS)
+def test_processes_train_as_one(folder, world, precision):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected, parameters = trained(CUTS, 4, precision)
+    torch.set_num_threads(threads)
+    assert "mark" in expected[0]
+    places = [folder / f"{world}-{precision}-{rank}" for rank in range(world)]
+    told = [json.loads(place.with_suffix(".json").read_text()) for place in places]
+    assert told == [told[0]] * world
+    # Before the first update the weights are the same; what follows is rounded to bfloat16 anew.
+    later = 1e-6 if precision == "fp32" else 1e-3
+    for number, (step, reference) in enumerate(zip(told[0], expected, strict=True)):
+        assert step == pytest.approx(reference, rel=later if number else 1e-6)
+    ranks = [load_file(place.with_suffix(".safetensors")) for place in places]
+    for name, value in parameters.items():
+        assert all(torch.equal(each[name], ranks[0][name]) for each in ranks)
+        assert (ranks[0][name] - value).norm() <= later * value.norm()
+
+
+def test_rank_0_alone_logs(folder):
+    assert (folder / "log0" / "metrics.jsonl").exists()
+    assert not (folder / "log1").exists()
+
+
+def test_one_process_needs_nothing(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
     with distributed.session():
-        model = objective()
-        seconds = measure_step_seconds(
-            model, lambda module: adamw(module, config().optimizer), map(batch, CUTS), config(), steps=4
-        )
-        assert distributed.gather(seconds) == [seconds] * distributed.world()
-        assert distributed.first(lambda: distributed.rank() + 5) == 5
-        with pytest.raises(OSError, match="of rank 0"):
-            distributed.first(lambda: _fail())
-        mine = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones((), dtype=torch.long)}
-        spread = dict(distributed.spread(lambda: mine if distributed.rank() == 0 else {}))
-        assert all(torch.equal(spread[name], mine[name]) for name in mine)
-        once, thrice = exchanges(1), exchanges(3)
-        assert once == thrice
-        assert once["c10d::allreduce_"] == 6  # buckets
+        assert (distributed.rank(), distributed.world()) == (0, 1)
+        assert distributed.gather(3) == [3]
+        gradient = torch.ones(2)
+        distributed.sum_gradients([gradient])
+        assert torch.equal(gradient, torch.ones(2))
 
 
-def _fail() -> None:
-    raise OSError(f"of rank {distributed.rank()}")
+def test_buckets_hold_every_gradient_once_in_order():
+    gradients = [torch.zeros(size) for size in (3, 5, 900, 200, 2, 4000, 1)]
+    gradients.append(torch.zeros(2, dtype=torch.float64))
+    before = distributed.BUCKET
+    distributed.BUCKET = 1000
+    try:
+        buckets = list(distributed._buckets(gradients))
+    finally:
+        distributed.BUCKET = before
+    assert [len(each) for each in buckets] == [3, 2, 1, 1, 1]
+    assert [id(each) for bucket in buckets for each in bucket] == [id(each) for each in gradients]
