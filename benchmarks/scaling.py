@@ -59,12 +59,14 @@ def started(way: str, task: Mapping[str, Any]) -> Iterator[Side]:
             process.wait()
 
 
-def groups(stack: ExitStack, task: Mapping[str, Any]) -> dict[tuple[str, int], list[Side]]:
+def groups(
+    stack: ExitStack, task: Mapping[str, Any], worlds: Sequence[int]
+) -> dict[tuple[str, int], list[Side]]:
     """All runs that take turns; those apart are several that take theirs at once."""
     found = {
         (ALONE, 1): [stack.enter_context(started(ALONE, {**task, "processes": 1, "world": 1, "rank": 0}))]
     }
-    for world in WORLDS:
+    for world in worlds:
         found[APART, world] = [
             stack.enter_context(started(APART, {**task, "processes": 1, "world": world, "rank": rank}))
             for rank in range(world)
@@ -81,10 +83,12 @@ def turn(sides: Sequence[Side], pool: ThreadPoolExecutor) -> float:
     return sum(side.value / each for side, each in zip(sides, seconds, strict=True))
 
 
-def measured(task: Mapping[str, Any], rounds: int) -> dict[tuple[str, int], list[float]]:
+def measured(
+    task: Mapping[str, Any], worlds: Sequence[int], rounds: int
+) -> dict[tuple[str, int], list[float]]:
     """Of each way and number of processes, the seconds of audio a second in every round."""
-    with ExitStack() as stack, ThreadPoolExecutor(max(WORLDS)) as pool:
-        sides = groups(stack, task)
+    with ExitStack() as stack, ThreadPoolExecutor(max(worlds)) as pool:
+        sides = groups(stack, task, worlds)
         rates: dict[tuple[str, int], list[float]] = {way: [] for way in sides}
         for _ in range(rounds):
             for way, each in sides.items():
@@ -151,7 +155,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="two short rounds; nothing is written")
+    parser.add_argument(
+        "--quick", action="store_true", help="two processes, two short rounds; nothing is written"
+    )
     parser.add_argument("--json", action="store_true", help="a result a line on the standard output")
     parser.add_argument("--config", default="best_rq", help="a shipped configuration of pretraining")
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
@@ -166,7 +172,8 @@ def main() -> None:
         "threads": 1,
         "steps": 1 if options.quick else 8,
     }
-    found = list(results(measured(task, 2 if options.quick else options.rounds)))
+    worlds, rounds = (WORLDS[:1], 2) if options.quick else (WORLDS, options.rounds)
+    found = list(results(measured(task, worlds, rounds)))
     for result in found:
         print(json.dumps(result) if options.json else _line(result))
     if not options.quick:

@@ -33,6 +33,11 @@ class Context(nn.Module, ABC):
     def forward(self, frames: Padded) -> Hidden:
         """`batch time dim` to every layer's `batch time dim`. Padding changes nothing in the real steps."""
 
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The modules that every forward pass calls, one after the other; none where that is not so. They
+        are what `train.shard` keeps in slices."""
+        return ()
+
 
 class Encoder(nn.Module):
     """`frontend`, then `project` to the context's width, then `context`.

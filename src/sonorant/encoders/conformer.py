@@ -58,6 +58,9 @@ class Conformer(Context):
             outputs.append(values)
         return Hidden(tuple(outputs), frames.lengths)
 
+    def blocks(self) -> tuple[nn.Module, ...]:
+        return tuple(self.layers)
+
 
 class _Layer(nn.Module):
     def __init__(self, config: ConformerConfig) -> None:

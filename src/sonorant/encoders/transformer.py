@@ -77,6 +77,9 @@ class Transformer(Context):
             outputs[-1] = self.norm(values)
         return Hidden(tuple(outputs), frames.lengths)
 
+    def blocks(self) -> tuple[nn.Module, ...]:
+        return () if self.config.layerdrop else tuple(self.layers)
+
     def _dropped(self) -> bool:
         """LayerDrop (Fan et al. 2019, https://arxiv.org/abs/1909.11556), from the global generator."""
         return self.training and self.config.layerdrop > 0 and float(torch.rand(())) < self.config.layerdrop

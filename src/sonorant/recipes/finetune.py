@@ -40,6 +40,8 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     if "labels" in config.objective:
         raise ConfigError("objective.labels: follows from the transcripts (leave it out)")
     method = objective_config({"name": "ctc", **config.objective, "labels": len(vocabulary)})
+    if config.train.shard:
+        raise ConfigError("train.shard: is for pretraining (leave it out)")
     settings = builtins(config)
     pretrained = best_checkpoint(Path(config.pretrained))
     settings["encoder"] = merged(encoder_settings(pretrained), config.encoder)

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,6 +27,7 @@ from sonorant.train.loop import Epochs, TrainConfig, autocast_type, measure_step
 from sonorant.train.optim import adamw
 from sonorant.train.processes import alone
 from sonorant.train.schedule import steps_for
+from sonorant.train.sharding import assemble, shard
 from sonorant.types import Batch
 
 PREPARING = 20  # batches that an objective may be fitted to before it is trained
@@ -57,21 +58,27 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
     without either the last one. ConfigError: the run was begun with other settings.
     """
     device = distributed.device()
-    job.objective.to(device)
-    optimizer = adamw(job.objective, job.config.optimizer)
-    average = None if job.config.ema is None else Average(job.objective, job.config.ema)
-    state = _resume(job, optimizer, average)
-    if state is None:
+    folder = distributed.first(partial(_last, job))
+    if not job.config.shard:
+        job.objective.to(device)
+    if folder is None:
         # the same batches on every rank, so that all fit the same
         preparing = job.dataset.batches(job.seed, 0)
-        job.objective.prepare(batch.to(device) for batch in islice(preparing, PREPARING))
+        kept = next(job.objective.parameters()).device
+        job.objective.prepare(batch.to(kept) for batch in islice(preparing, PREPARING))
+    objective = shard(job.objective) if job.config.shard else job.objective
+    optimizer = adamw(objective, job.config.optimizer)
+    average = None if job.config.ema is None else Average(objective, job.config.ema)
+    if folder is None:
         state = State(step=0, total=_total(job))
+    else:
+        state = checkpoint.load(folder, objective=objective, optimizer=optimizer, average=average)
     dtype = str(autocast_type(job.config.precision, device)).removeprefix("torch.")
     threads = f"{distributed.world()} x {torch.get_num_threads()} threads"
     say(f"{state.total} steps; {threads}, {dtype}, on {device}", quiet=quiet)
     epochs = Epochs(lambda epoch, start: _epoch(job, epoch, start), state.epoch, state.batch)
     steps = train(
-        job.objective,
+        objective,
         optimizer,
         epochs,
         job.config,
@@ -85,8 +92,17 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
             log.step(step)
             if step.number % every and step.number != state.total:
                 continue
-            saved = partial(_saved, job, optimizer, average, epochs=epochs, log=log)
-            state = distributed.first(partial(saved, state=state, step=step.number))
+            with _shown(job, objective, average):
+                state = distributed.first(partial(_measured, job, state, epochs, step.number, log))
+            checkpoint.save(
+                job.run,
+                state,
+                objective=objective,
+                optimizer=optimizer,
+                config=job.settings,
+                average=average,
+            )
+            distributed.first(partial(checkpoint.prune, job.run, job.config.keep, protect={state.best_step}))
     best = state.best_step if state.best_step is not None else state.total
     return distributed.first(lambda: checkpoint.step_folder(job.run / f"step_{best:07d}"))
 
@@ -102,23 +118,13 @@ def _epoch(job: Job, epoch: int, start: int) -> Iterator[Batch]:
     )
 
 
-def _resume(job: Job, optimizer: torch.optim.Optimizer, average: Average | None) -> State | None:
-    """Where the run stands, with everything restored; None if it has not begun. Rank 0 looks and tells."""
-    folder = distributed.first(partial(_last, job))
-    if folder is None:
-        return None
-    return checkpoint.load(folder, objective=job.objective, optimizer=optimizer, average=average)
-
-
 def _last(job: Job) -> Path | None:
     """The checkpoint to continue from. ConfigError: the run was begun with other settings."""
     checkpoint.clear(job.run)
     folder = checkpoint.latest(job.run)
     if folder is None:
         return None
-    # A folder may be moved, and `out` with it.
-    before, now = checkpoint.read_config(folder) | {"out": None}, job.settings | {"out": None}
-    if changed := differences(before, now):
+    if changed := differences(_essential(checkpoint.read_config(folder)), _essential(job.settings)):
         raise ConfigError(
             f"{job.run}: was begun with other settings: {'; '.join(changed)} "
             "(continue with the same ones, or choose another `out`)"
@@ -140,30 +146,35 @@ def _total(job: Job) -> int:
     return steps_for(config.minutes, seconds)
 
 
+def _essential(settings: dict[str, Any]) -> dict[str, Any]:
+    """What has to stay as it was: a folder may be moved, and `out` with it; slices change no result."""
+    return settings | {"out": None, "train": settings["train"] | {"shard": None}}
+
+
 def _endless(job: Job) -> Iterator[Batch]:
     return Epochs(lambda epoch, start: _epoch(job, epoch, start))
 
 
-def _saved(
-    job: Job,
-    optimizer: torch.optim.Optimizer,
-    average: Average | None,
-    *,
-    state: State,
-    epochs: Epochs,
-    step: int,
-    log: Log,
-) -> State:
-    """Measures, saves, and keeps the last checkpoints and the best one: what one rank does."""
-    with alone(), nullcontext() if average is None else average.applied(job.objective):
+@contextmanager
+def _shown(job: Job, objective: Objective, average: Average | None) -> Iterator[None]:
+    """The job's objective, whole and with averaged weights if there are any, for rank 0 to look at."""
+    if objective is not job.objective:
+        assemble(objective, job.objective)
+        if average is not None:
+            average.assign(job.objective)
+        yield
+    else:
+        with nullcontext() if average is None else average.applied(objective):
+            yield
+
+
+def _measured(job: Job, state: State, epochs: Epochs, step: int, log: Log) -> State:
+    """Where training stands at a step, and how good that is: what one rank does."""
+    with alone():
         figure = _figure(job, step, log)
     state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
     if figure is not None and (state.best is None or figure > state.best):
         state = msgspec.structs.replace(state, best=figure, best_step=step)
-    checkpoint.save(
-        job.run, state, objective=job.objective, optimizer=optimizer, config=job.settings, average=average
-    )
-    checkpoint.prune(job.run, job.config.keep, protect={state.best_step})
     return state
 
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from sonorant.train.sharding import whole
+
 
 class Average:
     """The exponential moving average of a module's trained parameters, in float32.
@@ -50,4 +52,4 @@ def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
 @torch.no_grad()
 def _assign(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, parameter in _trained(module).items():
-        parameter.copy_(weights[name])
+        parameter.copy_(whole(weights[name]))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sonorant.encoders.base import Encoder
 from sonorant.objective import Objective
-from sonorant.train import distributed
+from sonorant.train import distributed, sharding
 from sonorant.train.average import Average
 from sonorant.train.optim import named_state, restore_state
 
@@ -73,13 +73,28 @@ def save(
 ) -> Path:
     """Writes a checkpoint and gives its folder; one of the same step is replaced.
 
-    CheckpointError: it could not be written, as on a full disk. The earlier ones are as they were.
+    All ranks call it and rank 0 writes. What is in slices is written whole: nobody sees afterwards how it was
+    trained. CheckpointError: it could not be written, as on a full disk. The earlier ones are as they were.
     """
-    folder = run / f"step_{state.step:07d}"
-    aside = folder.with_suffix(".partial")
     tensors = {**_split(objective), "optimizer": named_state(objective, optimizer)}
     if average is not None:
         tensors["average"] = average.weights
+    if sharding.sharded(objective):
+        tensors = {part: _assembled(values) for part, values in tensors.items()}
+    return distributed.first(partial(_write, run, state, tensors, config))
+
+
+def _assembled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole tensors in main memory, on rank 0 alone."""
+    wholes = ((name, sharding.whole(value)) for name, value in tensors.items())
+    return {name: value.cpu() for name, value in wholes if distributed.rank() == 0}
+
+
+def _write(
+    run: Path, state: State, tensors: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]
+) -> Path:
+    folder = run / f"step_{state.step:07d}"
+    aside = folder.with_suffix(".partial")
     try:
         run.mkdir(parents=True, exist_ok=True)
         clear(run)
@@ -254,7 +269,7 @@ def _listed(names: list[str], most: int = 5) -> str:
 @torch.no_grad()
 def _copy(source: Iterable[tuple[str, Tensor]], target: Mapping[str, Tensor]) -> None:
     for name, value in source:
-        target[name].copy_(value)
+        target[name].copy_(sharding.like(value, target[name]))
 
 
 def _to_disk(path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sonorant.config import Config
 from sonorant.objective import Objective
-from sonorant.train import distributed
+from sonorant.train import distributed, sharding
 from sonorant.train.average import Average
 from sonorant.train.optim import OptimizerConfig
 from sonorant.train.schedule import ScheduleConfig, learning_rate
@@ -30,6 +30,7 @@ class TrainConfig(Config, frozen=True, kw_only=True):
     minutes: float | None = None
     accumulate: int = 1  # batches a step
     processes: int = 1  # on a CPU, each with batches of its own; for GPUs and several machines use torchrun
+    shard: bool = False  # parameters in slices over all processes, for networks that do not fit into one
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     checkpoint_every: float = 0.1  # below 1 a share of all steps, from 1 on a number of steps
     keep: int = 2  # the last checkpoints
@@ -47,6 +48,8 @@ class TrainConfig(Config, frozen=True, kw_only=True):
         for name, value in {**counts, "keep": self.keep, "log_every": self.log_every}.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}; it starts at 1")
+        if self.shard and self.steps is None:
+            raise ValueError("shard needs a length in steps: minutes are measured on a whole copy")
         if self.checkpoint_every <= 0:
             raise ValueError(f"checkpoint_every is {self.checkpoint_every}; it is above 0")
         if self.ema is not None and not 0 <= self.ema < 1:
@@ -197,8 +200,9 @@ def _step(
     shares = distributed.gather(_share(objective, batches, losses, parameters))
     count = sum(share.count for share in shares)
     gradients = _gradients(parameters, shares)
-    distributed.sum_gradients(gradients)
-    norm = torch.nn.utils.get_total_norm(gradients) / max(count, 1)
+    if not sharding.sharded(objective):  # else they are sums already
+        distributed.sum_gradients(gradients)
+    norm = sharding.whole(torch.nn.utils.get_total_norm(gradients)) / max(count, 1)
     skipped = count == 0 or not math.isfinite(norm)
     if not skipped:
         for group in optimizer.param_groups:
@@ -232,6 +236,10 @@ def _backward(objective: Objective, batches: Sequence[Batch], dtype: torch.dtype
             loss: Loss = objective(batch.to(device))
         if loss.total.requires_grad:  # without a target it may be a bare zero
             loss.total.backward()
+        elif sharding.sharded(objective):
+            raise DivergedError(
+                "a batch without a target gives no slices: take larger batches, or train.shard=false"
+            )
         metrics = {name: value.detach() for name, value in loss.metrics.items()}
         losses.append(Loss(loss.total.detach(), loss.count, metrics))
     return losses

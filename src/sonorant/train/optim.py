@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sonorant.config import Config
+from sonorant.train.sharding import like
 
 
 class OptimizerConfig(Config, frozen=True, kw_only=True):
@@ -68,9 +69,13 @@ def restore_state(
         kind, _, name = key.partition("/")
         if name not in places:
             raise ValueError(f"unexpected {key}: no parameter of that name is trained")
-        shape = parameters[places[name]].shape
-        if value.dim() and value.shape != shape:
-            raise ValueError(f"mismatched {key}: {tuple(value.shape)}, the parameter is {tuple(shape)}")
-        restored.setdefault(places[name], {})[kind] = value.clone()
+        parameter = parameters[places[name]]
+        if value.dim() and value.shape != parameter.shape:
+            raise ValueError(
+                f"mismatched {key}: {tuple(value.shape)}, the parameter is {tuple(parameter.shape)}"
+            )
+        # the count of updates is one number for all slices
+        mine = like(value, parameter) if value.dim() else value
+        restored.setdefault(places[name], {})[kind] = mine.clone()
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": restored, "param_groups": groups})
