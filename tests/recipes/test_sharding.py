@@ -93,7 +93,7 @@ def test_what_cannot_be_sliced_is_refused(tiny, few, tmp_path):
     encoder = build(convert(recurrent, type(settings.encoder)))
     with pytest.raises(ConfigError, match=r"train.shard: encoder.context has no blocks"):
         shard(method.build(encoder))
-    with pytest.raises(ConfigError, match="train.shard: one process alone"):
+    with pytest.raises(ConfigError, match=r"train.shard: one process alone"):
         shard(method.build(build(settings.encoder)))
     with pytest.raises(ConfigError, match="shard needs a length in steps"):
         convert(load(tiny, ["train.shard=true", "train.steps=null", "train.minutes=1"]), PretrainConfig)
