@@ -130,7 +130,7 @@ def page(found: Sequence[Mapping[str, Any]], task: Mapping[str, Any], written: S
         f"`{' '.join(['python benchmarks/scaling.py', *sys.argv[1:]])}`, commit {written[0].commit},",
         f"{written[0].machine};",
         f"`{task['config']}` in {task['precision']}, {task['batch_seconds']} s of audio a process and step,",
-        " one thread each. Medians over rounds, in brackets 95 % intervals. Apart: as many",
+        "one thread each. Medians over rounds, in brackets 95 % intervals. Apart: as many",
         "processes that train on their own at the same time, which is what the cores allow.\n",
         "| processes | way | s of audio a second | times one process | of what the cores allow |",
         "|---|---|---|---|---|",
