@@ -104,7 +104,7 @@ def test_rank_0_alone_reads_and_writes(tmp_path, words, undisturbed):
     here, elsewhere = shutil.copytree(undisturbed, tmp_path / "here"), tmp_path / "elsewhere"
     shutil.rmtree(here / STEPS[-1])
     (here / f"{STEPS[-1]}.partial").mkdir()
-    config = convert(load(Path(words[1]), words[2:]), PretrainConfig)
+    config = convert(load(Path(words[1]), [*words[2:], "train.processes=2"]), PretrainConfig)
     first, other = (msgspec.structs.replace(config, out=str(out)) for out in (here, elsewhere))
     with together(2, partial(pretrain, other, quiet=True)):
         assert pretrain(first, quiet=True) == here / STEPS[-1]
