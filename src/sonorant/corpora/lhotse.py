@@ -83,7 +83,7 @@ def _members(archive: Path) -> dict[str, Member]:
     if archive.suffix != ".tar":
         return {}
     try:
-        audio = [member for member in members(archive) if not member.name.endswith((".json", ".nometa"))]
+        audio = [each for each in members(archive) if each.size and not each.name.endswith(".json")]
     except ArchiveError as error:
         raise CorpusError(str(error)) from error
     return {member.name.rpartition(".")[0]: member for member in audio}

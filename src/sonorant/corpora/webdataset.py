@@ -46,6 +46,8 @@ def read(folder: Path, out: Path) -> Iterator[Entry | Skipped]:
 
 
 def _entry(path: Path, archive: str, audio: Member, beside: dict[str, Member]) -> Entry | Skipped:
+    if not audio.size:
+        return Skipped(str(path), f"{path}: {audio.name} is empty, 0 bytes (fetch the archive again)")
     known: dict[str, Any] = {}
     where = Path(audio.name)
     sample = (where.parent / where.name.partition(".")[0]).as_posix()

@@ -80,9 +80,16 @@ class Dataset:
         self._cache: dict[int, Int16[np.ndarray, " samples"]] = {}
         self._room = int(config.cache_hours * 3600 * config.rate)  # samples
         self._lock = Lock()
+        self._planned: tuple[tuple[int, ...], Plan] | None = None  # the last plan, and what for
 
     def plan(self, seed: int, epoch: int, *, rank: int = 0, world: int = 1) -> Plan:
         """An epoch's batches to come: which clips, and their seeds. Clips in archives are kept together."""
+        key = (seed, epoch, rank, world)
+        if self._planned is None or self._planned[0] != key:
+            self._planned = key, self._plan(*key)
+        return self._planned[1]
+
+    def _plan(self, seed: int, epoch: int, rank: int, world: int) -> Plan:
         seeds = utterance_seeds(seed, epoch, np.arange(len(self.clips)))
         drawn = self.seconds / self._speeds(seeds)
         return schedule(
