@@ -64,6 +64,7 @@ def test_length_in_seconds():
         ('{"id": "b", "path": "b.tar", "offset": 3}', "offset: expected `?size`? beside it"),
         ('{"id": "b", "path": "b.wav"} {"id": "c", "path": "c.wav"}', "not a JSON object: .*trailing"),
         ('{"id": "b",\n"path": "b.wav"}', "not a JSON object"),
+        ("\f", "not a JSON object"),
         ('{"id": "b"}', "missing required field path"),
         ('{"id": "", "path": "b.wav"}', "id: expected a name"),
         ('{"id": "b", "path": "b.wav", "units": [["a", 0.5, 0.2]]}', "units: 'a' runs from 0.5 s to 0.2 s"),
@@ -96,7 +97,7 @@ def test_an_empty_manifest_is_an_error(tmp_path, content):
 
 def test_blank_lines_and_a_last_one_without_its_end_are_read(tmp_path):
     path = tmp_path / "all.jsonl"
-    path.write_bytes(b'\n{"id": "a", "path": "/a"}\r\n \t\n\n{"id": "\xc3\xa9", "path": "/b"}')
+    path.write_bytes(b'\n{"id": "a",\r"path": "/a"}\r\n \t\n\n{"id": "\xc3\xa9", "path": "/b"}')
     assert list(read(path)) == [Clip("a", "/a"), Clip("\u00e9", "/b")]
 
 

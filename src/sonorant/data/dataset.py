@@ -131,7 +131,9 @@ class Dataset:
 
     def _speeds(self, seeds: Int64[np.ndarray, " clips"]) -> Float64[np.ndarray, " clips"]:
         """The speed of a clip in the epoch in which it has this seed."""
-        return np.array(self.config.speeds)[draws(seeds, "speed") % len(self.config.speeds)]
+        speeds = np.array(self.config.speeds)
+        drawn: Float64[np.ndarray, " clips"] = speeds[draws(seeds, "speed") % len(speeds)]
+        return drawn
 
     def _decoded(self, plan: Sequence[Planned], *, whole: bool = False) -> Iterator[Batch]:
         if not self.config.workers:

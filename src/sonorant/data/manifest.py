@@ -212,7 +212,7 @@ def _rows(chunk: bytes, start: int, path: Path, number: int) -> Rows:
     except (msgspec.DecodeError, UnicodeDecodeError):
         clips = []
     if len(clips) != full.sum():
-        for each, line in enumerate(chunk.splitlines(), start=number):
+        for each, line in enumerate(chunk.split(b"\n"), start=number):
             _check(line, f"{path}:{each}")
     rows = np.empty(len(clips), _ROW)
     rows["start"] = start + starts[full]
@@ -227,7 +227,7 @@ def _rows(chunk: bytes, start: int, path: Path, number: int) -> Rows:
 def _check(line: bytes, place: str) -> None:
     """ManifestError if a line is not as the schema says."""
     try:
-        if line.strip():
+        if line.strip(b" \t\r"):
             _decode(line)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")

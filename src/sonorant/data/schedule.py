@@ -149,7 +149,8 @@ def _mixed(numbers: UInt64[np.ndarray, " _"]) -> Int64[np.ndarray, " _"]:
     """SplitMix64's scrambling of each number, without its last bit."""
     mixed = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
+    result: Int64[np.ndarray, " _"] = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
+    return result
 
 
 def _bits(count: int, *key: int | str) -> UInt64[np.ndarray, " count"]:
@@ -159,8 +160,8 @@ def _bits(count: int, *key: int | str) -> UInt64[np.ndarray, " count"]:
 
 def _stretches(lengths: Float64[np.ndarray, " _"], size: float) -> Int64[np.ndarray, " _"]:
     """The number of the stretch of about `size` seconds in which each utterance begins."""
-    starts = np.cumsum(lengths) - lengths
-    return (starts // size).astype(np.int64)
+    numbers: Int64[np.ndarray, " _"] = ((np.cumsum(lengths) - lengths) // size).astype(np.int64)
+    return numbers
 
 
 def _batches(
