@@ -199,7 +199,7 @@ def picture(written: Sequence[Row], file: Path) -> None:
                 panel.set_xscale("log")
                 panel.set_yscale("log")
             else:
-                panel.set_ylim(bottom=0)
+                panel.set_ylim(0, 1.1 * max(row.value for row in shown))
             panel.set_title(f"{curve}: {metric}", fontsize="small")
             panel.grid(alpha=0.3)
     figure.savefig(file, dpi=100)
