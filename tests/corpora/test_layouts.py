@@ -1,16 +1,21 @@
 """Guards the readers of layouts: each finds its clips, their texts and stretches, and runs nothing."""
 
 import gc
+import gzip
 import json
 import shutil
 import sys
+import tarfile
+from io import BytesIO
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
 from sonorant import corpora
+from sonorant.data.audio import AudioError, load
 from sonorant.data.entries import CorpusError
 
 SPEECH = Path(__file__).parents[1] / "fixtures/speech"
@@ -173,18 +178,79 @@ def test_lhotse_cuts_point_at_their_files(folder):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Lhotse leaves tars open
-def test_lhotse_shar_is_written_out(folder, tmp_path):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_lhotse_shar_is_pointed_into_or_written_out(folder, tmp_path, compressed):
     shar = tmp_path / "shar"
     shar.mkdir()
     cuts(folder).to_shar(shar, fields={"recording": "flac"})
+    if compressed:
+        tar = shar / "recording.000000.tar"
+        tar.with_suffix(".tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
+        tar.unlink()
     texts, found = listing(shar, "lhotse")
     assert texts == {"a/part": "now"}
     clip = found.clips[0]
-    assert Path(clip.path).parent == shar / "out"
-    assert (clip.start, clip.samples) == (0, 8000)
-    wave, _ = soundfile.read(folder / "audio/a.wav", dtype="int16")
-    assert np.array_equal(soundfile.read(clip.path, dtype="int16")[0], wave[4000:12000])
+    assert Path(clip.path).parent == (shar / "out" if compressed else shar)
+    assert (clip.start, clip.samples, bool(clip.size)) == (0, 8000, not compressed)
+    wave, _ = soundfile.read(folder / "audio/a.wav", dtype="float32")
+    assert np.array_equal(load(clip, 16000), wave[4000:12000])
     gc.collect()
+
+
+def test_a_lhotse_shar_that_lacks_an_archive_is_an_error(folder, tmp_path):
+    shar = tmp_path / "shar"
+    shar.mkdir()
+    both = [*cuts(folder), *cuts(folder).modify_ids(lambda name: name + "2")]
+    type(cuts(folder)).from_cuts(both).to_shar(shar, fields={"recording": "flac"}, shard_size=1)
+    (shar / "recording.000001.tar").unlink()
+    with pytest.raises(CorpusError, match="2 files of cuts for 1 archives"):
+        corpora.read(shar, out=shar)
+
+
+def archive(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, BytesIO(content))
+
+
+def test_webdataset(folder, tmp_path):
+    put(folder, 0, "x/b.wav")
+    speech = {number: (SPEECH / f"{name}.flac").read_bytes() for number, name in enumerate(NAMES)}
+    place = tmp_path / "shards"
+    (place / "dev").mkdir(parents=True)
+    known = {"sentence": "Said\n so", "speaker": 7, "locale": "it"}
+    first = {"a.txt": b"\xef\xbb\xbfnow\n", "a.flac": speech[0], "d/b.1.flac": speech[1]}
+    archive(place / "0.tar", {**first, "d/b.json": json.dumps(known).encode(), "c.flac": b"no audio"})
+    wave = (folder / "x/b.wav").read_bytes()
+    long = "long" * 40 + "/e.WAV"
+    archive(place / "dev/1.tar", {"a.flac": speech[2], "a.json": b"[", long: wave, "f.mp3": b""})
+    texts, found = listing(place, "webdataset")
+    assert texts == {"0/a": "now", "0/d/b.1": "Said so", f"dev/1/{long[:-4]}": None}
+    assert (found.clips[1].speaker, found.clips[1].language) == ("7", "it")
+    for clip, name in zip(found.clips, (NAMES[0], NAMES[1], NAMES[0]), strict=True):
+        exact, _ = soundfile.read(SPEECH / f"{name}.flac", dtype="float32")
+        assert clip.samples == len(exact)
+        assert np.array_equal(load(clip, 16000), exact)
+    reasons = [skipped.reason for skipped in found.skipped]
+    assert ["not audio" in reasons[0], "not a JSON object" in reasons[1], len(reasons)] == [True, True, 3]
+    assert listing(place, "webdataset", place / "0.tar")[1].clips[0].id == "0/a"
+
+
+def test_an_archive_that_is_cut_off_gives_what_lies_before(tmp_path):
+    speech = (SPEECH / f"{NAMES[0]}.flac").read_bytes()
+    archive(tmp_path / "a.tar", {"a.flac": speech, "b.flac": speech})
+    whole = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[: len(speech) + 3000])
+    (tmp_path / "b.tar").write_bytes(gzip.compress(whole))
+    found = corpora.read(tmp_path, out=tmp_path)
+    assert [clip.id for clip in found.clips] == ["a/a"]
+    assert all(str(tmp_path) in skipped.reason for skipped in found.skipped)
+    assert any("b.tar: damaged, cut off or compressed" in skipped.reason for skipped in found.skipped)
+    moved = msgspec.structs.replace(found.clips[0], offset=len(whole))
+    with pytest.raises(AudioError, match=r"a\.tar from byte \d+ on: truncated: 0 of \d+ bytes are there"):
+        load(moved, 16000)
 
 
 def test_lhotse_commands_are_skipped(folder):

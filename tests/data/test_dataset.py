@@ -1,5 +1,6 @@
 """Guards the batches: what a run meets is set by seed, epoch and utterance, not by threads or resuming."""
 
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 from sonorant.config import ConfigError, convert
 from sonorant.data.audio import AudioError
 from sonorant.data.dataset import DataConfig, Dataset, DatasetError
-from sonorant.data.manifest import Clip, read
-from sonorant.data.schedule import utterance_seed
+from sonorant.data.manifest import Clip, read, write
+from sonorant.data.schedule import utterance_seeds
 
 CLIPS = read(Path(__file__).parents[1] / "fixtures" / "speech" / "manifest.jsonl")[:24]
 
@@ -48,7 +49,9 @@ def test_an_epoch_has_every_clip_once_with_its_own_seed_and_zeros_behind_it():
     numbers = {clip.id: number for number, clip in enumerate(CLIPS)}
     for batch, planned in zip(batches, data.plan(5, 2), strict=True):
         assert batch.seeds == planned.seeds
-        assert batch.seeds == tuple(utterance_seed(5, 2, numbers[name]) for name in batch.ids)
+        assert batch.seeds == tuple(
+            utterance_seeds(5, 2, np.array([numbers[name] for name in batch.ids])).tolist()
+        )
         assert batch.inputs.values.dtype == torch.float32
         assert not batch.inputs.values[~batch.inputs.mask].any()
         assert batch.inputs.values.numel() <= 6.0 * 16000
@@ -122,6 +125,24 @@ def test_what_is_drawn_later_owes_nothing_to_the_crop():
                 draws.append(torch.rand((), generator=generator).item())
     assert len(places) > 60
     assert abs(np.corrcoef(places, draws)[0, 1]) < 3 / len(places) ** 0.5
+
+
+def test_an_archive_gives_what_files_give_and_is_resumed_alike(tmp_path):
+    rows = []
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        for clip in CLIPS:
+            archive.add(clip.path, clip.id)
+    with tarfile.open(tmp_path / "all.tar") as archive:
+        for clip, info in zip(CLIPS, archive, strict=True):
+            place = {"path": archive.name, "offset": info.offset_data, "size": info.size}
+            rows.append(msgspec.structs.replace(clip, **place))
+    write(tmp_path / "all.jsonl", rows)
+    data = dataset(read(tmp_path / "all.jsonl"))
+    got, alone = waves(data.batches(5, 2)), waves(dataset().batches(5, 2))
+    assert all(torch.equal(got[name], wave) for name, wave in alone.items())
+    assert got.keys() == alone.keys()
+    assert list(data.plan(5, 2)) != list(dataset().plan(5, 2))  # by block
+    assert same(data.batches(5, 2, start=3), list(data.batches(5, 2))[3:])
 
 
 def test_a_part_of_a_file_is_the_slice():
@@ -259,7 +280,7 @@ def test_padding_share_counts_lengths_as_they_are_trained_on(crop):
     for batch in data.batches(5, 2):
         real += batch.inputs.lengths.sum().item()
         padded += batch.inputs.values.numel()
-    assert data.padding_share(plan) == pytest.approx(1 - real / padded, abs=1e-3)
+    assert plan.padding_share() == pytest.approx(1 - real / padded, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonorant.data.schedule import ScheduleError, derived, padding_share, schedule, utterance_seed
+from sonorant.data.schedule import ScheduleError, derived, draws, schedule, utterance_seeds
 
 lengths = st.lists(st.floats(0.1, 40), min_size=1, max_size=300)
 key = st.integers(0, 2**40)
@@ -30,7 +30,7 @@ def test_each_utterance_comes_once_and_within_the_budget(seconds, budget, seed, 
     for batch in batches:
         longest = max(seconds[index] for index in batch.indices)
         assert longest * len(batch.indices) <= budget or len(batch.indices) == 1
-        assert batch.seeds == tuple(utterance_seed(seed, epoch, index) for index in batch.indices)
+        assert batch.seeds == tuple(utterance_seeds(seed, epoch, np.array(batch.indices)).tolist())
 
 
 @settings(deadline=None, max_examples=60)
@@ -52,14 +52,57 @@ def test_ranks_share_the_utterances_in_as_many_batches(seconds, seed, world, shu
 @settings(deadline=None, max_examples=30)
 @given(lengths, key, st.integers(0, 9))
 def test_a_schedule_is_a_function_of_lengths_seed_and_epoch(seconds, seed, epoch):
-    assert plan(seconds, seed=seed, epoch=epoch) == plan(tuple(seconds), seed=seed, epoch=epoch)
+    (first,), (second,) = (plan(each, seed=seed, epoch=epoch) for each in (seconds, tuple(seconds)))
+    assert list(first) == list(second)
 
 
 def test_a_schedule_is_the_same_in_every_version():
     seconds = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     batches = schedule(seconds, batch_seconds=9.0, seed=3, epoch=2)
     assert [batch.indices for batch in batches] == [(4,), (0, 1, 2), (3,), (5,)]
-    assert utterance_seed(3, 2, 1) == 3064755567949701063
+    assert utterance_seeds(3, 2, np.array([1])).tolist() == [2393832652973908413]
+
+
+def test_seeds_are_the_stream_of_splitmix64(monkeypatch):
+    monkeypatch.setattr("sonorant.data.schedule.derived", lambda *key: 1234567)
+    stream = [6457827717110365317, 3203168211198807973, 9817491932198370423]  # as published
+    assert utterance_seeds(0, 0, np.arange(3)).tolist() == [number >> 1 for number in stream]
+
+
+def test_draws_from_seeds_are_fair_and_owe_nothing_to_one_another():
+    seeds = utterance_seeds(1, 2, np.arange(30000))
+    first, second = draws(seeds, "speed") % 3, draws(seeds, "other") % 3
+    assert abs(np.bincount(3 * first + second) / 30000 - 1 / 9).max() < 0.01
+    assert (draws(seeds[77:78], "speed") % 3).tolist() == first[77:78].tolist()
+
+
+def test_a_part_of_a_plan_is_a_plan():
+    (batches,) = plan([1.0 + index % 7 for index in range(100)])
+    assert list(batches[3:]) == list(batches)[3:]
+    assert batches[-1] == list(batches)[-1]
+    assert list(batches[len(batches) :]) == []
+    with pytest.raises(IndexError):
+        batches[len(batches)]
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_by_block_a_stretch_of_the_epoch_reads_few_places(world):
+    seconds = (1 + 9 * np.random.default_rng(0).random(6000)).tolist()
+    ranks = plan(seconds, world, by_block=True)
+    assert indices(ranks) == list(range(6000))
+    steps = [sorted(sum((batch.indices for batch in step), ())) for step in zip(*ranks, strict=True)]
+    for first in range(0, len(steps) - 48 // world, 48 // world):
+        near = np.sort(np.concatenate(steps[first : first + 48 // world]))
+        assert (np.diff(near) > 30).sum() < 40  # of about 170 utterances; a block has some 15
+    anywhere = plan(seconds, world)
+    near = np.sort(np.concatenate([batch.indices for batch in anywhere[0][: 48 // world]]))
+    assert (np.diff(near) > 30).sum() * world > 60
+    other = plan(seconds, world, by_block=True, epoch=1)
+    company = {batch.indices for rank in ranks for batch in rank}
+    assert len(company & {batch.indices for rank in other for batch in rank}) < len(company) / 20
+    assert max(rank.padding_share() for rank in ranks) < 0.1
+    loads = np.array([[max(seconds[i] for i in b.indices) * len(b.indices) for b in rank] for rank in ranks])
+    assert np.mean(loads.max(0) / loads.min(0)) < 1.15
 
 
 def test_utterances_that_sit_an_epoch_out_come_in_another():
@@ -86,7 +129,7 @@ def test_ranks_have_like_loads_and_little_padding():
     loads = np.array([[max(seconds[i] for i in b.indices) * len(b.indices) for b in rank] for rank in ranks])
     assert np.mean(loads.max(0) / loads.min(0)) < 1.05
     assert abs(loads.sum(1) / loads.sum(1).mean() - 1).max() < 0.02
-    assert padding_share([seconds[i] for i in b.indices] for rank in ranks for b in rank) < 0.06
+    assert max(rank.padding_share() for rank in ranks) < 0.06
 
 
 def test_without_shuffling_batches_go_from_short_to_long():
@@ -96,9 +139,11 @@ def test_without_shuffling_batches_go_from_short_to_long():
 
 
 def test_padding_share_is_padding_over_padded_size():
-    assert padding_share([[1.0, 2.0]]) == pytest.approx(1 / 4)
-    assert padding_share([[1.0, 2.0], [3.0, 3.0]]) == pytest.approx(1 / 10)
-    assert padding_share([]) == 0
+    (batches,) = plan([3.0, 2.0, 1.0, 3.0], shuffle=False, batch_seconds=6.0)
+    assert [batch.indices for batch in batches] == [(2, 1), (0, 3)]
+    assert batches.padding_share() == pytest.approx(1 / 10)
+    assert batches[:1].padding_share() == pytest.approx(1 / 4)
+    assert batches[2:].padding_share() == 0
 
 
 @pytest.mark.parametrize("length", [0.0, -1.0, float("nan"), float("inf")])

@@ -45,7 +45,7 @@ def manifest(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="folder, librispeech, common_voice, kaldi, nemo or lhotse; found out if it is not given."
+            help="folder, librispeech, common_voice, kaldi, nemo, lhotse, webdataset; else detected."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -54,7 +54,8 @@ def manifest(
     """List the clips of a folder in a manifest: one JSON object a line.
 
     Text is taken from `.txt` files beside the audio, from `metadata.csv`, or from whatever the layout has.
-    Files without usable audio are left out; how many, which and why is printed.
+    Files without usable audio are left out; how many, which and why is printed. Archives (WebDataset, Lhotse
+    Shar) are not unpacked: the manifest tells where in them a clip lies.
 
     Example: `sonorant manifest recordings/ --out speech.jsonl`
     """

@@ -5,7 +5,7 @@ libraries decode where the extra `av` is installed. Several channels become thei
 
 A file is truncated if it decodes to fewer samples than the manifest or the file's own header promises. An
 MP3's header only estimates, and Ogg's promises nothing: there the manifest's `samples` is what catches a cut
-file.
+file. A file may lie in an archive that is not compressed: there its bytes are read at once.
 """
 
 import math
@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -41,6 +43,17 @@ class AudioError(ValueError):
     """A file that gives no usable audio, in one line: the file, the cause and the way out."""
 
 
+class _Source(NamedTuple):
+    """An audio file: a file of its own, or `size` bytes from byte `offset` of an archive."""
+
+    path: Path
+    offset: int = 0
+    size: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path} from byte {self.offset} on" if self.size else str(self.path)
+
+
 @dataclass(frozen=True)
 class _Stream:
     rate: int
@@ -64,24 +77,25 @@ def load(clip: Clip, rate: int) -> Float32[np.ndarray, " samples"]:
 
     AudioError: the file is missing, empty, truncated, not audio, not finite, or not as the clip says.
     """
-    path = Path(clip.path)
-    with _opened(path, clip.start, clip.samples) as stream:
+    source = _Source(Path(clip.path), clip.offset, clip.size)
+    with _opened(source, clip.start, clip.samples) as stream:
         if clip.rate not in (0, stream.rate):
             raise AudioError(
-                f"{path}: has {stream.rate} samples a second, the manifest says {clip.rate} "
+                f"{source}: has {stream.rate} samples a second, the manifest says {clip.rate} "
                 "(make the manifest anew)"
             )
-        wave = np.concatenate(list(_mono(path, stream, clip.samples)))
+        wave = np.concatenate(list(_mono(source, stream, clip.samples)))
     return wave if stream.rate == rate else soxr.resample(wave, stream.rate, rate)
 
 
-def inspect(path: Path) -> tuple[int, int]:
+def inspect(path: Path, offset: int = 0, size: int = 0) -> tuple[int, int]:
     """A file's length in samples and its samples a second, from decoding it whole in little memory.
 
     AudioError: as for `load`.
     """
-    with _opened(path) as stream:
-        return sum(len(block) for block in _mono(path, stream)), stream.rate
+    source = _Source(path, offset, size)
+    with _opened(source) as stream:
+        return sum(len(block) for block in _mono(source, stream)), stream.rate
 
 
 def blocks(path: Path, rate: int, seconds: float) -> Iterator[Float32[np.ndarray, " samples"]]:
@@ -89,10 +103,10 @@ def blocks(path: Path, rate: int, seconds: float) -> Iterator[Float32[np.ndarray
 
     Side by side they are what `load` gives for the whole file. AudioError: as for `load`, when it is met.
     """
-    size = max(1, round(seconds * rate))
-    with _opened(path) as stream:
+    size, source = max(1, round(seconds * rate)), _Source(path)
+    with _opened(source) as stream:
         rest = np.zeros(0, np.float32)
-        for piece in _resampled(_mono(path, stream), stream.rate, rate):
+        for piece in _resampled(_mono(source, stream), stream.rate, rate):
             rest = np.concatenate([rest, piece])
             while len(rest) >= size:
                 yield rest[:size]
@@ -113,14 +127,14 @@ def _resampled(
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _mono(path: Path, stream: _Stream, samples: int = 0) -> Iterator[Float32[np.ndarray, " samples"]]:
+def _mono(source: _Source, stream: _Stream, samples: int = 0) -> Iterator[Float32[np.ndarray, " samples"]]:
     """The stream's channels averaged, up to `samples` (0: to its end), once they are found to be sound."""
     got = 0
     for block in stream.blocks:
         part = block[: samples - got] if samples else block
         if not np.isfinite(part).all():
             raise AudioError(
-                f"{path}: has samples that are not finite numbers (make it anew or leave it out)"
+                f"{source}: has samples that are not finite numbers (make it anew or leave it out)"
             )
         got += len(part)
         yield part[:, 0] if part.shape[1] == 1 else part.mean(axis=1)
@@ -128,64 +142,86 @@ def _mono(path: Path, stream: _Stream, samples: int = 0) -> Iterator[Float32[np.
             return
     if got < (stream.promised or 0):
         there = f"{got} of {stream.promised} samples are there"
-        raise AudioError(f"{path}: truncated: {there} (fetch it again or leave it out)")
+        raise AudioError(f"{source}: truncated: {there} (fetch it again or leave it out)")
     if not got:
-        raise AudioError(f"{path}: has no samples (fetch it again or leave it out)")
+        raise AudioError(f"{source}: has no samples (fetch it again or leave it out)")
 
 
 @contextmanager
-def _opened(path: Path, start: int = 0, samples: int = 0) -> Iterator[_Stream]:
+def _opened(source: _Source, start: int = 0, samples: int = 0) -> Iterator[_Stream]:
     """A file to be decoded from sample `start`; `samples` says how many are wanted (0: all)."""
+    path = source.path
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise AudioError(f"{path}: is not a file (check the path)")
         if not size:
             raise AudioError(f"{path}: is empty, 0 bytes (fetch it again or leave it out)")
-        decoder = _ffmpeg if path.suffix.lower() in _FFMPEG else _sndfile
-        with decoder(path, start, samples) as stream:
-            yield stream
+        if path.suffix.lower() in _FFMPEG:
+            with _ffmpeg(path, start, samples) as stream:
+                yield stream
+        else:
+            with (
+                BytesIO(_member(source)) if source.size else path.open("rb", buffering=0) as file,
+                _sndfile(source, file, start, samples) as stream,
+            ):
+                yield stream
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror} (check the path)") from error
 
 
-def _undecodable(path: Path, cause: str) -> AudioError:
+def _member(source: _Source) -> bytes:
+    """A file's bytes, from the archive that it lies in."""
+    with source.path.open("rb") as archive:
+        archive.seek(source.offset)
+        content = archive.read(source.size)
+    if len(content) < source.size:
+        there = f"{len(content)} of {source.size} bytes are there"
+        raise AudioError(f"{source}: truncated: {there} (fetch the archive again, or make the manifest anew)")
+    return content
+
+
+def _undecodable(source: _Source | Path, cause: str) -> AudioError:
     cause = " ".join(cause.split()).rstrip(".")
     return AudioError(
-        f"{path}: not audio, or damaged or truncated: {cause} (fetch it again or convert it to FLAC)"
+        f"{source}: not audio, or damaged or truncated: {cause} (fetch it again or convert it to FLAC)"
     )
 
 
 @contextmanager
-def _sndfile(path: Path, start: int, samples: int) -> Iterator[_Stream]:
+def _sndfile(source: _Source, file: BinaryIO, start: int, samples: int) -> Iterator[_Stream]:
     try:
-        with path.open("rb", buffering=0) as file, _sound(path, file.fileno()) as sound:
+        with _sound(source, file) as sound:
             if start > sound.frames:
                 raise AudioError(
-                    f"{path}: has {sound.frames} samples, the clip starts at {start} (make the manifest anew)"
+                    f"{source}: has {sound.frames} samples, the clip starts at {start} "
+                    "(make the manifest anew)"
                 )
             _go_to(sound, start)
             promised = samples or _promised(sound, start)
             yield _Stream(sound.samplerate, promised, _sound_blocks(sound, samples))
             # Without an index libsndfile takes an MP3's length from its first frame and stops there, so a
             # variable bit rate can lose it the rest. A name: it was not read through `file`.
-            left = 0 if isinstance(sound.name, str) else path.stat().st_size - file.tell()
+            size = source.size or source.path.stat().st_size
+            left = 0 if isinstance(sound.name, str) else size - file.tell()
             if sound.format == "MP3" and not samples and left > _TAGS:
                 raise AudioError(
-                    f"{path}: goes on behind the length that its header says (give it an index: "
+                    f"{source}: goes on behind the length that its header says (give it an index: "
                     "ffmpeg -i OLD.mp3 -c copy NEW.mp3)"
                 )
     except soundfile.LibsndfileError as error:
-        raise _undecodable(path, error.error_string) from error
+        raise _undecodable(source, error.error_string) from error
 
 
-def _sound(path: Path, descriptor: int) -> _Sequential:
+def _sound(source: _Source, file: BinaryIO) -> _Sequential:
     """The file opened by its content or else, such as an MP3 cut out of a stream, by its name."""
     try:
-        return _Sequential(descriptor, closefd=False)
+        return _Sequential(file if source.size else file.fileno(), closefd=False)
     except soundfile.LibsndfileError as error:
+        if source.size:
+            raise
         try:
-            return _Sequential(path)
+            return _Sequential(source.path)
         except soundfile.LibsndfileError:
             raise error from None
 

@@ -12,14 +12,14 @@ from typing import Annotated
 import numpy as np
 import soxr
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Float64, Int16, Int64
 from msgspec import Meta
 from torch import Tensor
 
 from sonorant.config import Config
 from sonorant.data.audio import load
-from sonorant.data.manifest import Clip
-from sonorant.data.schedule import Planned, derived, padding_share, schedule, utterance_seed
+from sonorant.data.manifest import Clip, Manifest, seconds, where
+from sonorant.data.schedule import Plan, Planned, derived, draws, schedule, utterance_seeds
 from sonorant.types import Batch, pad
 
 _AHEAD = 3  # batches a worker has under way or ready
@@ -64,7 +64,11 @@ class Dataset:
     def __init__(
         self, clips: Sequence[Clip], config: DataConfig, encode: Callable[[Clip], list[int]] | None = None
     ) -> None:
-        self.clips = tuple(clip for clip in clips if clip.seconds >= config.min_seconds)
+        lengths = seconds(clips)
+        long = lengths >= config.min_seconds
+        self.clips = where(clips, long)
+        self.seconds: Float64[np.ndarray, " clips"] = lengths[long]
+        """Each clip's length as it was recorded."""
         self.skipped = len(clips) - len(self.clips)
         """How many clips are left out because they are shorter than `min_seconds`."""
         if not self.clips:
@@ -76,26 +80,27 @@ class Dataset:
         self._cache: dict[int, Int16[np.ndarray, " samples"]] = {}
         self._room = int(config.cache_hours * 3600 * config.rate)  # samples
         self._lock = Lock()
+        self._planned: tuple[tuple[int, ...], Plan] | None = None  # the last plan, and what for
 
-    @property
-    def seconds(self) -> list[float]:
-        """Each clip's length as it was recorded."""
-        return [clip.seconds for clip in self.clips]
+    def plan(self, seed: int, epoch: int, *, rank: int = 0, world: int = 1) -> Plan:
+        """An epoch's batches to come: which clips, and their seeds. Clips in archives are kept together."""
+        key = (seed, epoch, rank, world)
+        if self._planned is None or self._planned[0] != key:
+            self._planned = key, self._plan(*key)
+        return self._planned[1]
 
-    def plan(self, seed: int, epoch: int, *, rank: int = 0, world: int = 1) -> list[Planned]:
-        """An epoch's batches to come: which clips, and their seeds."""
+    def _plan(self, seed: int, epoch: int, rank: int, world: int) -> Plan:
+        seeds = utterance_seeds(seed, epoch, np.arange(len(self.clips)))
+        drawn = self.seconds / self._speeds(seeds)
         return schedule(
-            [self._drawn(index, utterance_seed(seed, epoch, index)) for index in range(len(self.clips))],
+            drawn if self.config.crop_seconds is None else np.minimum(drawn, self.config.crop_seconds),
             batch_seconds=self.config.batch_seconds,
             seed=seed,
             epoch=epoch,
+            by_block=isinstance(self.clips, Manifest) and self.clips.packed,
             rank=rank,
             world=world,
         )
-
-    def padding_share(self, plan: Sequence[Planned]) -> float:
-        """The share of the planned batches that is padding, from 0 to 1."""
-        return padding_share([self._drawn(*each) for each in zip(*batch, strict=True)] for batch in plan)
 
     def batches(
         self, seed: int, epoch: int, *, start: int = 0, rank: int = 0, world: int = 1
@@ -105,7 +110,7 @@ class Dataset:
         DatasetError: clips with labels would be cropped. AudioError: a file gives no usable audio.
         """
         crop, slowest = self.config.crop_seconds, min(self.config.speeds)
-        longer = sum(clip.seconds / slowest > crop for clip in self.clips) if self.encode and crop else 0
+        longer = int((self.seconds / slowest > crop).sum()) if self.encode and crop else 0
         if longer:
             raise DatasetError(
                 f"{longer} clips with labels are longer than {crop} s and would lose a part of what is said "
@@ -124,13 +129,11 @@ class Dataset:
         )
         return self._decoded(plan, whole=True)
 
-    def _speed(self, seed: int) -> float:
-        speeds = self.config.speeds
-        return speeds[derived(seed, "speed") % len(speeds)]
-
-    def _drawn(self, index: int, seed: int) -> float:
-        """The seconds of a clip as it is trained on with this seed: faster or slower, then cropped."""
-        return min(self.clips[index].seconds / self._speed(seed), self.config.crop_seconds or float("inf"))
+    def _speeds(self, seeds: Int64[np.ndarray, " clips"]) -> Float64[np.ndarray, " clips"]:
+        """The speed of a clip in the epoch in which it has this seed."""
+        speeds = np.array(self.config.speeds)
+        drawn: Float64[np.ndarray, " clips"] = speeds[draws(seeds, "speed") % len(speeds)]
+        return drawn
 
     def _decoded(self, plan: Sequence[Planned], *, whole: bool = False) -> Iterator[Batch]:
         if not self.config.workers:
@@ -158,7 +161,7 @@ class Dataset:
 
     def _training_wave(self, index: int, seed: int) -> Float[Tensor, " samples"]:
         # A number of its own for each choice: what is drawn later from the seed's generator owes it nothing.
-        wave, speed = self._wave(index), self._speed(seed)
+        wave, speed = self._wave(index), self._speeds(np.array([seed])).item()
         if speed != 1:
             wave = torch.from_numpy(soxr.resample(wave.numpy(), self.config.rate * speed, self.config.rate))
         if (crop := self.config.crop_seconds) is not None:

@@ -44,6 +44,7 @@ class Checked(NamedTuple):
 
 Progress = Callable[[int, int], None]
 
+_File = tuple[str, int, int]  # a path, and where in it the audio lies
 _Look = tuple[int, int] | str  # samples and rate, or what is wrong
 
 
@@ -53,17 +54,17 @@ def checked(entries: Iterable[Entry | Skipped], *, progress: Progress | None = N
     Threads share the work, because decoding lets other threads run.
     """
     listed = list(entries)
-    paths = list(dict.fromkeys(entry.clip.path for entry in listed if isinstance(entry, Entry)))
-    files: dict[str, _Look] = {}
+    wanted = list(dict.fromkeys(_file(entry.clip) for entry in listed if isinstance(entry, Entry)))
+    files: dict[_File, _Look] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for path, look in zip(paths, pool.map(_look, paths), strict=True):
-            files[path] = look
+        for file, look in zip(wanted, pool.map(_look, wanted), strict=True):
+            files[file] = look
             if progress is not None:
-                progress(len(files), len(paths))
+                progress(len(files), len(wanted))
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     for entry in listed:
-        found = entry if isinstance(entry, Skipped) else _clip(entry, files[entry.clip.path])
+        found = entry if isinstance(entry, Skipped) else _clip(entry, files[_file(entry.clip)])
         if isinstance(found, Skipped):
             skipped.append(found)
         else:
@@ -81,9 +82,14 @@ def whole(entries: Iterable[Entry]) -> list[Clip]:
     return clips
 
 
-def _look(path: str) -> _Look:
+def _file(clip: Clip) -> _File:
+    return clip.path, clip.offset, clip.size
+
+
+def _look(file: _File) -> _Look:
+    path, offset, size = file
     try:
-        return audio.inspect(Path(path))
+        return audio.inspect(Path(path), offset, size)
     except audio.AudioError as error:
         return str(error)
 

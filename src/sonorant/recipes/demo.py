@@ -108,7 +108,7 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
     return demo.rows
 
 
-def _aligned(corpus: Path, name: str, minutes: float = math.inf) -> list[Clip]:
+def _aligned(corpus: Path, name: str, minutes: float = math.inf) -> Sequence[Clip]:
     """Clips of a part, up to so many minutes, with their phones; kept, because aligning takes a while."""
     path = corpus / f"{name}-phones.jsonl"
     if not path.exists():

@@ -5,13 +5,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sonorant.config import ConfigError
 from sonorant.data.dataset import DataConfig, Dataset
-from sonorant.data.manifest import Clip
+from sonorant.data.manifest import Clip, seconds, where
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.evaluate.store import FeatureWriter, section_bounds
@@ -45,7 +46,8 @@ def extract(
     clip is too short, or a section is.
     """
     frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
-    clips = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
+    window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
+    clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= window)
     if not clips:
         raise ConfigError(f"{out}: no clip is long enough for one frame (give longer ones)")
     frame_seconds = frontend.stride / frontend.rate

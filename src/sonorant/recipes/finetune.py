@@ -1,5 +1,6 @@
 """Fine-tuning: an encoder and some transcribed speech in, a recogniser out."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from sonorant.asr.vocabulary import Vocabulary
 from sonorant.config import ConfigError, builtins
 from sonorant.data.dataset import DataConfig, Dataset
-from sonorant.data.manifest import Clip, read
+from sonorant.data.manifest import Clip, Manifest, read
 from sonorant.objective import objective_config
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import (
@@ -49,7 +50,7 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     encoder = load_encoder(pretrained, untrained=config.from_scratch, changes=config.encoder)
     objective = build_objective(method, encoder, config.data)
     dataset = labelled_dataset(clips, config.data, vocabulary)
-    minutes = sum(dataset.seconds) / 60
+    minutes = dataset.seconds.sum() / 60
     start = "new weights" if config.from_scratch else f"weights of {pretrained}"
     say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
     validation = None
@@ -81,14 +82,15 @@ def _keep(vocabulary: Vocabulary, run: Path) -> None:
         vocabulary.save(file)
 
 
-def transcribed(path: Path) -> list[Clip]:
+def transcribed(path: Path) -> Manifest:
     """The clips of a manifest that have a text. ConfigError: none has."""
-    clips = [clip for clip in read(path) if clip.text]
+    clips = read(path)
+    clips = clips.where(clips.transcribed)
     if not clips:
         raise ConfigError(f"{path}: no clip has a text (fine-tuning needs transcripts)")
     return clips
 
 
-def labelled_dataset(clips: list[Clip], config: DataConfig, vocabulary: Vocabulary) -> Dataset:
+def labelled_dataset(clips: Sequence[Clip], config: DataConfig, vocabulary: Vocabulary) -> Dataset:
     """Clips with the labels of their texts; characters that training never saw are skipped."""
     return Dataset(clips, config, lambda clip: vocabulary.labels(clip, skip_unknown=True))

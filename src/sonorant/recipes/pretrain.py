@@ -39,9 +39,9 @@ def job(config: PretrainConfig, *, quiet: bool) -> Job:
     dataset = Dataset(read(Path(config.data.manifest)), config.data)
     run, layers = Path(config.out), config.encoder.context.layers
     score = None if config.score is None else _scoring(config.score, layers, run)
-    hours = sum(dataset.seconds) / 3600
+    hours = dataset.seconds.sum() / 3600
     weights = sum(each.numel() for each in objective.encoder.parameters()) / 1e6
-    padding = dataset.padding_share(dataset.plan(config.seed, 0))
+    padding = dataset.plan(config.seed, 0).padding_share()
     say(
         f"{len(dataset.clips)} utterances, {hours:.2f} h ({dataset.skipped} too short); "
         f"padding {padding:.1%}; encoder of {weights:.1f} M parameters",
