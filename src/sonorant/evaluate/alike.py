@@ -89,7 +89,7 @@ def in_memory(
 
 
 def rotation(dim: int, *, seed: int) -> Float[Tensor, "dim dim"]:
-    """A random orthogonal matrix, uniform among them (Mezzadri, 2007, https://arxiv.org/abs/math-ph/0609050)."""
+    """A random orthogonal matrix, each as likely: Mezzadri, 2007, https://arxiv.org/abs/math-ph/0609050"""
     drawn = torch.randn(dim, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     q, r = torch.linalg.qr(drawn)
     return torch.mul(q, r.diagonal().sign())
