@@ -40,6 +40,10 @@ FROZEN = {
         *["features", "--manifest", "--layer", "--targets", "--target-layer", "--curve", "--no-curve"],
         *["--seed", "--out", "-o", "--json"],
     ],
+    "compare": [
+        *["first", "second", "--layers", "--measures", "--frames", "--seed", "--out", "-o", "--json"],
+        *["--quiet", "-q"],
+    ],
     "transcribe": ["run", "audio", "--out", "-o", "--format", "--beam"],
     "report": ["run"],
     "profile": ["config", "overrides", "--json"],
@@ -146,6 +150,7 @@ def test_wrong_usage_ends_with_2_and_points_to_the_help(words, capsys):
         (["manifest", "nosuch"], "nosuch: there is no such file or folder"),
         (["align", "nosuch.jsonl"], "nosuch.jsonl: cannot be read: No such file or directory"),
         (["measure", "nosuch"], "nosuch/features.json: cannot be read"),
+        (["compare", "nosuch", "other"], "nosuch/features.json: cannot be read"),
         (["report", "nosuch"], "nosuch: no such folder"),
         (["transcribe", "nosuch", "a.wav"], "nosuch: no checkpoint here"),
         (["extract", "log-mel", "nosuch.jsonl"], "nosuch.jsonl: cannot be read"),

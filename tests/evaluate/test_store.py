@@ -44,6 +44,22 @@ def test_round_trip_whatever_the_size_of_a_shard(tmp_path, shard_bytes):
             torch.testing.assert_close(frames, written[name][layer], rtol=2**-11, atol=1e-6)
 
 
+@pytest.mark.parametrize("shard_bytes", [1, 200, 2**20])
+def test_utterances_are_read_alone_and_in_any_order(tmp_path, shard_bytes):
+    written = features([7, 1, 0, 30, 12])
+    with writer(tmp_path / "f", shard_bytes=shard_bytes) as store:
+        for name, layers in written.items():
+            store.add(name, layers)
+    read = FeatureStore(tmp_path / "f")
+    assert read.lengths == {name: len(layers["log_mel"]) for name, layers in written.items()}
+    names = ["ütt/4", "ütt/0", "ütt/2", "ütt/3"]
+    for layer in read.layers:
+        whole = dict(zip(read.ids, read.load(layer), strict=True))
+        for name, frames in zip(names, read.read(layer, names), strict=True):
+            assert torch.equal(frames, whole[name])
+    assert read.nearest(torch.tensor([0.02, 0.039, 0.04, 0.1, 1.0])).tolist() == [0, 0, 1, 2, 25]
+
+
 def test_an_interrupted_write_leaves_nothing(tmp_path):
     def interrupted():
         with writer(tmp_path / "f", shard_bytes=1) as store:
@@ -110,9 +126,13 @@ def test_damage_is_named(tmp_path):
     save_file({"frames": torch.ones(3, 3, dtype=torch.float16)}, shard)
     with pytest.raises(StoreError, match=r"has shape \(3, 3\), the index says \(4, 3\)"):
         read.load("layer_1")
+    with pytest.raises(StoreError, match=r"layer_1 of a has shape \(3, 3\), the index says \(4, 3\)"):
+        read.read("layer_1", ["a"])
     shard.write_bytes(shard.read_bytes()[:20])
     with pytest.raises(StoreError, match=r"layer_01-00000.*cannot be read"):
         read.load("layer_1")
+    with pytest.raises(StoreError, match=r"layer_01-00000.*cannot be read"):
+        read.read("layer_1", ["a"])
     header = tmp_path / "f" / "features.json"
     header.write_text(header.read_text().replace('"version": 1', '"version": 9'))
     with pytest.raises(StoreError, match="version 9, this code reads 1"):

@@ -6,7 +6,7 @@ torch is imported by what needs it, so that help answers at once.
 from collections.abc import Sequence
 
 from sonorant import console
-from sonorant.cli import data, learn, use  # noqa: F401 (each adds its commands)
+from sonorant.cli import compare, data, learn, use  # noqa: F401 (each adds its commands)
 from sonorant.cli.app import app
 
 

@@ -230,8 +230,7 @@ def _pairs(
         if name not in wanted:
             raise SamplingError(f"{name}: not in {targets.path} (extract both stores from one manifest)")
         times = store.centre(0) + store.frame_seconds * torch.arange(len(frames), dtype=torch.float64)
-        # halves always up, in spite of rounding: else neighbouring frames get different gaps
-        nearest = ((times + gap - targets.centre(0)) / targets.frame_seconds + 0.5 + 1e-6).floor().long()
+        nearest = targets.nearest(times + gap)
         inside = (nearest >= 0) & (nearest < len(wanted[name]))
         if store.section is not None:  # the target begins where the frame's section has ended, or later
             begins = targets.frame_seconds * nearest

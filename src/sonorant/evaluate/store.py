@@ -12,15 +12,16 @@ beyond 65504, is an error.
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import msgspec
 import torch
-from jaxtyping import Float
-from safetensors import SafetensorError
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -178,15 +179,49 @@ class FeatureStore:
         self.sees_future, self.section = header.sees_future, header.section
         self._entries = _decode(path / "index.jsonl", msgspec.json.Decoder(Entry).decode_lines)
         self.ids = tuple(entry.id for entry in self._entries)
+        self.lengths = {entry.id: entry.frames for entry in self._entries}  # in frames
+        self._places: dict[str, tuple[int, int]] = {}  # shard, and where in it the utterance begins
+        filled: dict[int, int] = {}
+        for entry in self._entries:
+            self._places[entry.id] = entry.shard, filled.get(entry.shard, 0)
+            filled[entry.shard] = filled.get(entry.shard, 0) + entry.frames
 
     def centre(self, frame: int) -> float:
         """Seconds from the clip's start to the middle of a frame."""
         return self.first_centre + frame * self.frame_seconds
 
+    def nearest(self, seconds: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The frame whose centre is nearest to each time, counted on beyond an utterance's ends.
+
+        Halves go up, in spite of rounding: else neighbouring frames get different distances.
+        """
+        return ((seconds - self.first_centre) / self.frame_seconds + 0.5 + 1e-6).floor().long()
+
+    def read(self, layer: str, names: Sequence[str]) -> list[Float[Tensor, "_ dim"]]:
+        """A layer's frames of these utterances alone, in float32; no more than they are in memory."""
+        self._known(layer)
+        shards: dict[int, list[str]] = {}
+        for name in names:
+            shards.setdefault(self._places[name][0], []).append(name)
+        frames: dict[str, Tensor] = {}
+        for shard, members in shards.items():
+            file = self.path / _shard(self.layers.index(layer), shard)
+            with _errors_named(file), safe_open(file, "pt") as opened:
+                rows = opened.get_slice("frames")
+                for name in members:
+                    start = self._places[name][1]
+                    frames[name] = rows[start : start + self.lengths[name]].float()
+        for name, values in frames.items():
+            if tuple(values.shape) != (expected := (self.lengths[name], self.dims[layer])):
+                raise StoreError(
+                    f"{self.path}: {layer} of {name} has shape {tuple(values.shape)}, "
+                    f"the index says {expected} (extract again)"
+                )
+        return [frames[name] for name in names]
+
     def load(self, layer: str) -> list[Float[Tensor, "_ dim"]]:
         """A layer's frames, one tensor an utterance in the order of `ids`, in float32."""
-        if layer not in self.dims:
-            raise StoreError(f"{self.path}: no layer {layer!r}, there are {', '.join(self.layers)}")
+        self._known(layer)
         number = self.layers.index(layer)
         frames: dict[int, list[int]] = {}
         for entry in self._entries:
@@ -197,12 +232,14 @@ class FeatureStore:
             for utterance in self._load_shard(number, shard, lengths)
         ]
 
+    def _known(self, layer: str) -> None:
+        if layer not in self.dims:
+            raise StoreError(f"{self.path}: no layer {layer!r}, there are {', '.join(self.layers)}")
+
     def _load_shard(self, number: int, shard: int, lengths: Sequence[int]) -> Sequence[Tensor]:
         file = self.path / _shard(number, shard)
-        try:
+        with _errors_named(file):
             frames = load_file(file)["frames"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise StoreError(f"{file}: cannot be read: {error} (extract the features again)") from error
         expected = (sum(lengths), self.dims[self.layers[number]])
         if tuple(frames.shape) != expected:
             raise StoreError(
@@ -216,6 +253,14 @@ def section_bounds(frames: int, section: int) -> list[int]:
     """Where the sections of an utterance begin, and its number of frames: equal parts, of about `section`."""
     parts = max(1, round(frames / section))
     return [part * frames // parts for part in range(parts + 1)]
+
+
+@contextmanager
+def _errors_named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, KeyError) as error:
+        raise StoreError(f"{file}: cannot be read: {error} (extract the features again)") from error
 
 
 def _shard(layer: int, shard: int) -> str:

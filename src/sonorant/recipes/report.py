@@ -6,13 +6,17 @@ import msgspec
 import yaml
 
 from sonorant.recipes.sections.curves import training
+from sonorant.recipes.sections.heat import comparisons
 from sonorant.recipes.sections.page import ReportError, Section, folders, name, page, text
 from sonorant.recipes.sections.picture import picture
 from sonorant.recipes.sections.tables import provenance, results
 from sonorant.recipes.sections.transcripts import transcripts
 from sonorant.train import checkpoint
 
-HOLDS = "metrics.jsonl, results.jsonl, hypotheses.jsonl, picture.safetensors or a checkpoint's config.json"
+HOLDS = (
+    "metrics.jsonl, results.jsonl, comparison.json, hypotheses.jsonl, picture.safetensors "
+    "or a checkpoint's config.json"
+)
 
 
 def write_report(run: Path) -> Path:
@@ -28,6 +32,7 @@ def write_report(run: Path) -> Path:
         *transcripts(run),
         *picture(run),
         *measured[1:],
+        *comparisons(run),
         *training(run),
         *provenance(run),
         *_settings(run),

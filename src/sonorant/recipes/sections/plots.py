@@ -50,7 +50,7 @@ def lines(
 
     `reach` is the part of the x axis that is shown, else that of the lines with some room.
     """
-    figure = _figure(size)
+    figure = blank(size)
     axes = figure.add_subplot()
     for line in drawn:
         color = _series(line.series)
@@ -88,7 +88,7 @@ def picture(
     size: tuple[int, int],
 ) -> str:
     """A spectrogram above features of any other frame rate, both over the same seconds."""
-    figure = _figure(size)
+    figure = blank(size)
     upper, lower = figure.subplots(2, 1, sharex=True)
     bottom, top = np.percentile(spectrogram, [5, 99.8])
     reach = max(float(np.percentile(np.abs(features), 98)), 1e-9)
@@ -107,12 +107,13 @@ def picture(
     return _svg(figure, label)
 
 
-def _figure(size: tuple[int, int]) -> Any:
+def blank(size: tuple[int, int]) -> Any:
+    """An empty figure of so many units, 72 an inch. PlotError: matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise PlotError("the report's curves need matplotlib: pip install 'sonorant[plot]'") from error
+        raise PlotError("pictures need matplotlib: pip install 'sonorant[plot]'") from error
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03, hspace=0.03)  # inches
     return Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, layout=layout)
 
