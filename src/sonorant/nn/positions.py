@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from sonorant.types import Padded
 
-
 _WIDTH = 16  # channels of a group that oneDNN can do in bfloat16
 
 
@@ -30,9 +29,10 @@ class ConvolutionalPositions(nn.Module):
     def forward(self, frames: Padded) -> Float[Tensor, "batch time dim"]:
         weight = self.direction * (self.length / self.direction.norm(dim=(0, 1), keepdim=True))
         _, width, kernel = weight.shape
-        values, bias = frames.zeroed().values.float(), self.bias
-        # In bfloat16 oneDNN's sums are plainly wrong for even widths below 16 (pytorch/pytorch#163347), and in
-        # single precision they take seven times as long: narrow groups are filled up with zeros.
+        values: Tensor = frames.zeroed().values.float()
+        bias: Tensor = self.bias
+        # oneDNN's bfloat16 sums are plainly wrong for even widths below 16 (pytorch/pytorch#163347), and single
+        # precision takes seven times as long: narrow groups are filled up with zeros.
         missing = max(0, _WIDTH - width) if torch.is_autocast_enabled(values.device.type) else 0
         if missing:
             values = F.pad(values.unflatten(2, (self.groups, width)), (0, missing)).flatten(2)
