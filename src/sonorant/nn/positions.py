@@ -31,8 +31,8 @@ class ConvolutionalPositions(nn.Module):
         _, width, kernel = weight.shape
         values: Tensor = frames.zeroed().values.float()
         bias: Tensor = self.bias
-        # oneDNN's bfloat16 sums are plainly wrong for even widths below 16 (pytorch/pytorch#163347), and single
-        # precision takes seven times as long: narrow groups are filled up with zeros.
+        # oneDNN's bfloat16 sums are wrong for even widths below 16 (pytorch/pytorch#163347), and those in
+        # single precision take seven times as long: narrow groups are filled up with zeros.
         missing = max(0, _WIDTH - width) if torch.is_autocast_enabled(values.device.type) else 0
         if missing:
             values = F.pad(values.unflatten(2, (self.groups, width)), (0, missing)).flatten(2)
