@@ -222,15 +222,13 @@ def chosen(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     short = options.quick and not options.works
     works = options.works or (["wav2vec2"] if short else list(WORKS))
     peers = options.peers or (["transformers"] if short else list(ENVIRONMENTS))
-    for peer in peers:
-        if not installed(ENVIRONMENTS[peer]):
-            print(f"{peer} is not installed: make peers", file=sys.stderr)
     for work in works:
-        sizes = ["tiny"] if options.quick or work == "kmeans" else options.sizes
-        for size in sizes:
-            for peer in WORKS[work]:
-                if peer in peers and installed(ENVIRONMENTS[peer]):
-                    yield work, size, peer
+        for peer in WORKS[work]:
+            if peer in peers and not installed(ENVIRONMENTS[peer]):
+                print(f"{work}: {peer} is not installed: make peers", file=sys.stderr)
+            elif peer in peers:
+                sizes = ["tiny"] if options.quick or work == "kmeans" else options.sizes
+                yield from ((work, size, peer) for size in sizes)
 
 
 def _line(result: Mapping[str, Any]) -> str:
