@@ -6,10 +6,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SIDES = Path(__file__).parent / "sides"
 PEERS = Path(__file__).parent.parent / ".peers"  # an environment for each, made by `make peers`
@@ -21,10 +21,11 @@ class SideError(RuntimeError):
 
 @dataclass
 class Side:
-    """A process that does one kind of work when it is told to."""
+    """A process that does one kind of work when it is told to. SideError: it is gone."""
 
     name: str
     process: "subprocess.Popen[str]"
+    errors: IO[str]  # its standard error
     parameters: int = 0  # of its model
     seconds: list[float] = field(default_factory=list)
     megabytes: float = 0.0
@@ -33,8 +34,9 @@ class Side:
     def step(self) -> float:
         """Does the work once; gives and keeps the seconds."""
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # then it has nothing more to tell either
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
         told = self.told()
         self.seconds.append(told["seconds"])
         self.megabytes, self.value = told["megabytes"], told["value"]
@@ -45,7 +47,9 @@ class Side:
         for line in self.process.stdout:
             if line.startswith("{"):
                 return dict(json.loads(line))
-        raise SideError("it ended")
+        self.errors.seek(0)
+        last = (self.errors.read().strip().splitlines() or ["it ended without a word"])[-1]
+        raise SideError(f"{self.name}: {last}")
 
 
 def installed(environment: str) -> bool:
@@ -56,7 +60,7 @@ def installed(environment: str) -> bool:
 def side(name: str, task: dict[str, Any], *, environment: str | None = None) -> Iterator[Side]:
     """Starts a side, waits until it is set up, and ends it. Without an environment it is ours.
 
-    SideError: it fails; the last line that it left on its standard error tells why.
+    SideError: it fails; the last line of its standard error tells why.
     """
     python = str(PEERS / environment / "bin" / "python") if environment else sys.executable
     script = SIDES / (f"peer_{environment}.py" if environment else "ours.py")
@@ -70,13 +74,9 @@ def side(name: str, task: dict[str, Any], *, environment: str | None = None) -> 
             env={**os.environ, "OMP_NUM_THREADS": str(task["threads"] * task["processes"])},
         )
         try:
-            started = Side(name, process)
+            started = Side(f"{name}, {task['work']} {task['size']}, {way(task)}", process, errors)
             started.parameters = started.told().get("parameters", 0)
             yield started
-        except (SideError, BrokenPipeError) as error:
-            errors.seek(0)
-            last = (errors.read().strip().splitlines() or ["without a word"])[-1]
-            raise SideError(f"{name}, {task['work']} {task['size']}, {way(task)}: {error}: {last}") from error
         finally:
             process.kill()
             process.wait()
