@@ -1,4 +1,7 @@
-"""scikit-learn and faiss: k-means of windows of audio, the same number of Lloyd's iterations."""
+"""scikit-learn and faiss: k-means of windows of audio, the same number of Lloyd's iterations.
+
+scikit-learn starts as ours does, with k-means++ (from all points, ours from some), faiss from random points.
+"""
 
 from typing import Any
 
