@@ -26,14 +26,21 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-peers: .peers/transformers/.done .peers/clusters/.done
+peers: .peers/transformers/.done .peers/speechbrain/.done .peers/s3prl/.done .peers/clusters/.done
 
 .peers/transformers/.done: PACKAGES = transformers==5.23.0
+.peers/speechbrain/.done: PACKAGES = speechbrain==1.1.2
+.peers/s3prl/.done: PACKAGES = s3prl==0.4.18 pandas librosa matplotlib scipy joblib
 .peers/clusters/.done: PACKAGES = scikit-learn faiss-cpu
+.peers/speechbrain/.done .peers/s3prl/.done: TORCHAUDIO = torchaudio==2.11.0
+# torch first, as above; torchaudio's native library is for an older one, and what is needed works without it
+.peers/%/.done: PEER_PIP = .peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS)
 .peers/%/.done: constraints.txt
 	$(PYTHON) -m venv .peers/$*
-	.peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) torch numpy
-	.peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) $(PACKAGES)
+	$(PEER_PIP) torch numpy
+	$(if $(TORCHAUDIO),$(PEER_PIP) --no-deps $(TORCHAUDIO))
+	$(if $(TORCHAUDIO),rm -f .peers/$*/lib/python3*/site-packages/torchaudio/lib/*.so)
+	$(PEER_PIP) $(PACKAGES)
 	touch $@
 
 format: $(VENV)/.dev

@@ -11,12 +11,10 @@ one. The ratio is the peer's time over ours: above 1 this project is the faster 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -28,141 +26,83 @@ import soxr
 
 from sonorant.evaluate.rows import Row, write_rows
 from sonorant.recipes.measuring import Measurer
+from turns import Side, SideError, fastest, installed, side, way, ways
 
 HERE = Path(__file__).parent
-SIDES, RESULTS, SPEECH = HERE / "sides", HERE / "results", HERE.parent / "tests" / "fixtures" / "speech"
-PEERS = HERE.parent / ".peers"  # an environment for each, made by `make peers`
+RESULTS, SPEECH = HERE / "results", HERE.parent / "tests" / "fixtures" / "speech"
 UTTERANCES, SECONDS, RATE = 8, 4, 16000
 CODES = 100  # of k-means
+TOLERANCE = 0.1  # how far the numbers of parameters may be apart
 
-# Each peer's environment, and the kinds of work that it does: ours, and its own name for it.
-ENVIRONMENTS = {"transformers": "transformers", "scikit-learn": "clusters", "faiss": "clusters"}
+# The peers' environments, and for each kind of work the peers that do it, with their own name for it.
+ENVIRONMENTS = {
+    "transformers": "transformers",
+    "speechbrain": "speechbrain",
+    "s3prl": "s3prl",
+    "scikit-learn": "clusters",
+    "faiss": "clusters",
+}
 WORKS: dict[str, dict[str, str]] = {
-    "wav2vec2": {"transformers": "wav2vec2"},
+    "wav2vec2": {"transformers": "wav2vec2", "speechbrain": "wav2vec2"},
+    "best_rq": {"speechbrain": "best_rq"},
+    "apc": {"s3prl": "apc"},
     "ctc": {"transformers": "ctc"},
     "features": {"transformers": "features"},
     "kmeans": {"scikit-learn": "sklearn", "faiss": "faiss"},
 }
-TRAINING = ("wav2vec2", "ctc")  # what several processes can share
+TRAINING = ("wav2vec2", "best_rq", "apc", "ctc")  # what several processes can share
 
 
-@dataclass
-class Side:
-    """A process that does one kind of work when it is told to."""
-
-    name: str
-    task: dict[str, Any]
-    process: "subprocess.Popen[str]"
-    seconds: list[float] = field(default_factory=list)
-    megabytes: float = 0.0
-    value: float = 0.0
-
-    def step(self) -> float:
-        """Does the work once; gives and keeps the seconds."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        told = self.told()
-        self.seconds.append(told["seconds"])
-        self.megabytes, self.value = told["megabytes"], told["value"]
-        return self.seconds[-1]
-
-    def told(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                return dict(json.loads(line))
-        raise RuntimeError(f"{self.name} ended: {self.task}")
-
-
-@contextmanager
-def side(name: str, task: dict[str, Any]) -> Iterator[Side]:
-    """Starts a side, waits until it is set up, and ends it."""
-    peer = ENVIRONMENTS.get(name)
-    python = str(PEERS / peer / "bin" / "python") if peer else sys.executable
-    script = SIDES / (f"peer_{peer}.py" if peer else "ours.py")
-    process = subprocess.Popen(
-        [python, str(script), json.dumps(task)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(task["threads"] * task["processes"])},
-    )
-    try:
-        started = Side(name, task, process)
-        started.told()
-        yield started
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ways(name: str, work: str, *, quick: bool) -> list[dict[str, Any]]:
-    """How a side may do the work: in which precision, with how many threads and processes."""
-    cores = os.cpu_count() or 1
-    threads = [(cores, 1)] if quick else [(cores, 1), (1, 1)]
-    if name == "ours" and work in TRAINING:
-        threads.append((1, cores))
+def compare(work: str, peer: str, task: dict[str, Any], *, rounds: int, quick: bool) -> dict[str, Any]:
+    """Both sides in turn, and the machine's matrix rate. SideError: one fails, or their sizes differ."""
+    environment = ENVIRONMENTS[peer]
+    mine = {**task, "work": work, "beside": peer}
+    theirs = {**task, "work": WORKS[work][peer]}
     precisions = ["fp32"] if work == "kmeans" else ["bf16"] if quick else ["bf16", "fp32"]
-    return [
-        {"precision": precision, "threads": each, "processes": processes}
-        for precision in precisions
-        for each, processes in threads
-    ]
+    found = ways(precisions=precisions, quick=quick, several=work in TRAINING)
+    mine |= fastest("ours", mine, found)
+    found = ways(precisions=precisions, quick=quick, several=False)
+    theirs |= fastest(peer, theirs, found, environment=environment)
+    machine = {**mine, "work": "rate", "threads": os.cpu_count() or 1, "processes": 1}
+    rates = []
+    with ExitStack() as stack:
+        ours = stack.enter_context(side("ours", mine))
+        other = stack.enter_context(side(peer, theirs, environment=environment))
+        _check_sizes(ours, other)
+        rate = stack.enter_context(side("ours", machine))
+        for _ in range(rounds):
+            ours.step()
+            other.step()
+            rate.step()
+            rates.append(rate.value)
+    low, high = interval(other.seconds, ours.seconds)
+    return {
+        "work": work,
+        "size": task["size"],
+        "precision": mine["precision"],
+        "peer": peer,
+        "ratio": median(other.seconds) / median(ours.seconds),
+        "low": low,
+        "high": high,
+        "rate_share": counted(mine) / median(ours.seconds) / 1e9 / median(rates),
+        "seconds": median(ours.seconds),
+        "peer_seconds": median(other.seconds),
+        "megabytes": ours.megabytes,
+        "peer_megabytes": other.megabytes,
+        "parameters": ours.parameters,
+        "peer_parameters": other.parameters,
+        "way": way(mine),
+        "peer_way": way(theirs),
+        "rounds": rounds,
+    }
 
 
-def fastest(name: str, task: dict[str, Any], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The way in which a side is quickest, of three steps each."""
-    if len(found) == 1:
-        return found[0]
-    times = []
-    for way in found:
-        with side(name, {**task, **way}) as tried:
-            times.append(min(tried.step() for _ in range(3)))
-    return found[times.index(min(times))]
-
-
-def compare(work: str, size: str, audio: Path, *, rounds: int, quick: bool) -> Iterator[dict[str, Any]]:
-    """A result for each peer that is installed: both sides in turn, and the machine's matrix rate."""
-    task = {"work": work, "size": size, "audio": str(audio), "codes": CODES}
-    ours = fastest("ours", task, ways("ours", work, quick=quick))
-    for peer, name in WORKS[work].items():
-        if not (PEERS / ENVIRONMENTS[peer]).exists():
-            print(f"{peer} is not installed: make peers", file=sys.stderr)
-            continue
-        theirs = fastest(peer, {**task, "work": name}, ways(peer, work, quick=quick))
-        cores = os.cpu_count() or 1
-        machine = {**task, "work": "rate", "precision": ours["precision"], "threads": cores, "processes": 1}
-        with ExitStack() as stack:
-            mine = stack.enter_context(side("ours", {**task, **ours}))
-            other = stack.enter_context(side(peer, {**task, "work": name, **theirs}))
-            rate = stack.enter_context(side("ours", machine))
-            rates = []
-            for _ in range(rounds):
-                mine.step()
-                other.step()
-                rate.step()
-                rates.append(rate.value)
-        low, high = interval(other.seconds, mine.seconds)
-        operations = counted(work, {**task, **ours})
-        yield {
-            "work": work,
-            "size": size,
-            "precision": ours["precision"],
-            "peer": peer,
-            "ratio": median(other.seconds) / median(mine.seconds),
-            "low": low,
-            "high": high,
-            "rate_share": operations / median(mine.seconds) / 1e9 / median(rates),
-            "seconds": median(mine.seconds),
-            "peer_seconds": median(other.seconds),
-            "megabytes": mine.megabytes,
-            "peer_megabytes": other.megabytes,
-            "way": _way(ours),
-            "peer_way": _way(theirs),
-            "rounds": rounds,
-        }
+def _check_sizes(ours: Side, other: Side) -> None:
+    if abs(other.parameters - ours.parameters) > TOLERANCE * ours.parameters:
+        raise SideError(
+            f"{other.name} has {other.parameters} parameters where ours has {ours.parameters}: more than "
+            f"{TOLERANCE:.0%} apart (choose sizes in sides/serve.py that are alike)"
+        )
 
 
 def interval(slow: Sequence[float], quick: Sequence[float]) -> tuple[float, float]:
@@ -174,17 +114,13 @@ def interval(slow: Sequence[float], quick: Sequence[float]) -> tuple[float, floa
     return float(low), float(high)
 
 
-def counted(work: str, task: dict[str, Any]) -> float:
+def counted(task: dict[str, Any]) -> float:
     """The arithmetic of one step of ours."""
-    if work == "kmeans":
+    if task["work"] == "kmeans":
         return 0.0
-    with side("ours", {**task, "work": "count", "counted": work, "processes": 1}) as counting:
+    with side("ours", {**task, "work": "count", "counted": task["work"], "processes": 1}) as counting:
         counting.step()
         return counting.value
-
-
-def _way(way: Mapping[str, Any]) -> str:
-    return f"{way['precision']}, {way['processes']} x {way['threads']} threads"
 
 
 def speech(folder: Path) -> Path:
@@ -212,13 +148,15 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         measurer.row(mine, task, "share of the matrix rate", result["rate_share"], n=n),
         measurer.row(mine, task, "peak megabytes", result["megabytes"]),
         measurer.row(theirs, task, "peak megabytes", result["peer_megabytes"]),
+        measurer.row(mine, task, "parameters", result["parameters"]),
+        measurer.row(theirs, task, "parameters", result["peer_parameters"]),
     ]  # fmt: skip
 
 
 def page(results: Sequence[Mapping[str, Any]], command: str, written: Sequence[Row]) -> str:
     """All comparisons as one table."""
     head = ["work", "size", "peer", "ratio", "ours, s", "peer, s", "ours", "peer", "of the matrix rate"]
-    head += ["MB", "peer's MB"]
+    head += ["MB", "peer's MB", "M parameters", "peer's"]
     lines = [
         f"# Speed, {datetime.now(UTC):%Y-%m-%d}\n",
         f"`{command}`, commit {written[0].commit}, {written[0].machine};",
@@ -235,6 +173,7 @@ def page(results: Sequence[Mapping[str, Any]], command: str, written: Sequence[R
             *(each[key] for key in ("way", "peer_way")),
             f"{each['rate_share']:.0%}",
             *(f"{each[key]:.0f}" for key in ("megabytes", "peer_megabytes")),
+            *(f"{each[key] / 1e6:.2f}" for key in ("parameters", "peer_parameters")),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -249,25 +188,47 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="a result a line on the standard output")
     parser.add_argument("--works", nargs="+", choices=list(WORKS), help="all; with --quick wav2vec2")
+    parser.add_argument(
+        "--peers", nargs="+", choices=list(ENVIRONMENTS), help="all; with --quick alone transformers"
+    )
     parser.add_argument("--sizes", nargs="+", choices=["tiny", "base"], default=["tiny", "base"])
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    sizes, rounds = (["tiny"], 3) if options.quick else (options.sizes, options.rounds)
-    works = options.works or (["wav2vec2"] if options.quick else list(WORKS))
-    results, written = [], []
+    rounds = 3 if options.quick else options.rounds
+    results, failed = [], False
     with tempfile.TemporaryDirectory() as folder:
         audio = speech(Path(folder))
-        for work in works:
-            for size in sizes[:1] if work == "kmeans" else sizes:
-                for result in compare(work, size, audio, rounds=rounds, quick=options.quick):
-                    results.append(result)
-                    written += rows(result)
-                    print(json.dumps(result) if options.json else _line(result), flush=True)
-    if written and not options.quick:
+        for work, size, peer in chosen(options):
+            task = {"size": size, "audio": str(audio), "codes": CODES}
+            try:
+                result = compare(work, peer, task, rounds=rounds, quick=options.quick)
+            except SideError as error:  # the others go on
+                print(error, file=sys.stderr)
+                failed = True
+                continue
+            results.append(result)
+            print(json.dumps(result) if options.json else _line(result), flush=True)
+    if results and not options.quick:
         file = RESULTS / f"speed-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+        written = [row for result in results for row in rows(result)]
         write_rows(file, written)
         command = " ".join(["python benchmarks/speed.py", *sys.argv[1:]])
         file.with_suffix(".md").write_text(page(results, command, written), encoding="utf8")
+    sys.exit(failed or not results)
+
+
+def chosen(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """The comparisons that are asked for, as work, size and peer, with the peers that are installed."""
+    short = options.quick and not options.works
+    works = options.works or (["wav2vec2"] if short else list(WORKS))
+    peers = options.peers or (["transformers"] if short else list(ENVIRONMENTS))
+    for work in works:
+        for peer in WORKS[work]:
+            if peer in peers and not installed(ENVIRONMENTS[peer]):
+                print(f"{work}: {peer} is not installed: make peers", file=sys.stderr)
+            elif peer in peers:
+                sizes = ["tiny"] if options.quick or work == "kmeans" else options.sizes
+                yield from ((work, size, peer) for size in sizes)
 
 
 def _line(result: Mapping[str, Any]) -> str:

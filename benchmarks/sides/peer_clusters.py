@@ -1,24 +1,26 @@
-"""scikit-learn and faiss: k-means of windows of audio, the same number of Lloyd's iterations."""
+"""scikit-learn and faiss: k-means of windows of audio, the same number of Lloyd's iterations.
 
-from collections.abc import Callable
+scikit-learn starts as ours does, with k-means++ (from all points, ours from some), faiss from random points.
+"""
+
 from typing import Any
 
 import faiss
-from serve import ITERATIONS, points, serve
+from serve import ITERATIONS, Work, points, serve
 from sklearn.cluster import KMeans
 
 
-def sklearn(task: dict[str, Any]) -> Callable[[], float]:
+def sklearn(task: dict[str, Any]) -> Work:
     values = points(task).numpy()
 
     def step() -> float:
         model = KMeans(task["codes"], n_init=1, max_iter=ITERATIONS, tol=0.0, random_state=0)
         return float(model.fit(values).inertia_) / len(values)
 
-    return step
+    return Work(step)
 
 
-def faiss_kmeans(task: dict[str, Any]) -> Callable[[], float]:
+def faiss_kmeans(task: dict[str, Any]) -> Work:
     values = points(task).numpy()
     faiss.omp_set_num_threads(task["threads"])
 
@@ -29,7 +31,7 @@ def faiss_kmeans(task: dict[str, Any]) -> Callable[[], float]:
         model.train(values)
         return float(model.obj[-1]) / len(values)
 
-    return step
+    return Work(step)
 
 
 if __name__ == "__main__":

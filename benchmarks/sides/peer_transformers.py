@@ -1,16 +1,19 @@
-"""transformers: wav2vec 2.0 pretraining and CTC fine-tuning as its examples have them, and features."""
+"""transformers: wav2vec 2.0 pretraining and CTC fine-tuning as its examples have them, and features.
 
-from collections.abc import Callable
+Sizes, dropout, spans of hidden frames and channels, negatives and labels are as ours has them. What differs:
+it quantises all frames, where ours quantises the hidden ones, and leaves out the penalty on the features.
+"""
+
 from typing import Any
 
 import torch
-from serve import audio, autocast, serve, size, training
+from serve import Work, audio, autocast, parameters, serve, size, training
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining, Wav2Vec2Model
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
 
-def config(task: dict[str, Any]) -> Wav2Vec2Config:
-    sizes = size(task)
+def config(task: dict[str, Any], *, channel_mask: float = 0.0) -> Wav2Vec2Config:
+    sizes = size(task, "wav2vec2")
     return Wav2Vec2Config(
         hidden_size=sizes["dim"],
         num_hidden_layers=sizes["layers"],
@@ -18,7 +21,7 @@ def config(task: dict[str, Any]) -> Wav2Vec2Config:
         intermediate_size=sizes["feedforward"],
         conv_dim=(sizes["channels"],) * 7,
         mask_time_prob=0.65,
-        mask_feature_prob=0.5,
+        mask_feature_prob=channel_mask,
         mask_feature_length=64,
         attention_dropout=0.0,
         feat_proj_dropout=0.0,
@@ -30,7 +33,7 @@ def config(task: dict[str, Any]) -> Wav2Vec2Config:
     )
 
 
-def wav2vec2(task: dict[str, Any]) -> Callable[[], float]:
+def wav2vec2(task: dict[str, Any]) -> Work:
     model, inputs = Wav2Vec2ForPreTraining(config(task)), audio(task)
     frames = int(model._get_feat_extract_output_lengths(inputs.shape[1]))
 
@@ -48,21 +51,21 @@ def wav2vec2(task: dict[str, Any]) -> Callable[[], float]:
     return training(model, loss, task)
 
 
-def ctc(task: dict[str, Any]) -> Callable[[], float]:
-    model, inputs = Wav2Vec2ForCTC(config(task)), audio(task)
+def ctc(task: dict[str, Any]) -> Work:
+    model, inputs = Wav2Vec2ForCTC(config(task, channel_mask=0.5)), audio(task)
     model.freeze_feature_encoder()
     labels = torch.randint(1, 32, (len(inputs), 40))
     return training(model, lambda: model(inputs, labels=labels).loss, task)
 
 
-def features(task: dict[str, Any]) -> Callable[[], float]:
+def features(task: dict[str, Any]) -> Work:
     model, inputs = Wav2Vec2Model(config(task)).eval(), audio(task)
 
     def step() -> float:
         with torch.inference_mode(), autocast(task):
             return float(model(inputs, output_hidden_states=True).hidden_states[-1].float().mean())
 
-    return step
+    return Work(step, parameters(model))
 
 
 if __name__ == "__main__":

@@ -5,38 +5,57 @@ turn on its standard input, where it takes no processor time, so that several ca
 """
 
 import json
-import resource
+import multiprocessing
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-Work = Callable[[dict[str, Any]], Callable[[], float]]
-"""From a task to what is done again and again; it returns a figure, such as the loss."""
+
+@dataclass(frozen=True)
+class Work:
+    """What is done again and again; it returns a figure, such as the loss."""
+
+    step: Callable[[], float]
+    parameters: int = 0  # of the model that does it
+
 
 ITERATIONS = 20  # of k-means
 
-SIZES: dict[str, dict[str, int]] = {
-    "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768, "channels": 128},
-    "base": {"dim": 768, "layers": 12, "heads": 12, "feedforward": 3072, "channels": 512},
+# Of the networks behind wav2vec 2.0's convolutions, behind stacked log-mel frames, and behind log-mel frames.
+SIZES: dict[str, dict[str, dict[str, int]]] = {
+    "wav2vec2": {
+        "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768, "channels": 128},
+        "base": {"dim": 768, "layers": 12, "heads": 12, "feedforward": 3072, "channels": 512},
+    },
+    "conformer": {
+        "tiny": {"dim": 192, "layers": 4, "heads": 4, "expansion": 4},
+        "base": {"dim": 576, "layers": 12, "heads": 8, "expansion": 4},
+    },
+    "gru": {"tiny": {"dim": 256, "layers": 3}, "base": {"dim": 512, "layers": 3}},
 }
+MELS, STACK = 80, 4
 
 
-def serve(works: Mapping[str, Work]) -> None:
-    """Runs the task that the first argument describes, as JSON."""
+def serve(works: Mapping[str, Callable[[dict[str, Any]], Work]]) -> None:
+    """Does what the first argument describes, as JSON."""
     task = json.loads(sys.argv[1])
     torch.set_num_threads(task["threads"])
     torch.manual_seed(0)
-    step = works[task["work"]](task)
+    work = works[task["work"]](task)
     for _ in range(2):  # memory is taken, kernels are chosen
-        step()
-    tell({"ready": True})
+        work.step()
+    tell({"ready": True, "parameters": work.parameters})
     for _ in sys.stdin:
         began = time.perf_counter()
-        value = step()
+        value = work.step()
         seconds = time.perf_counter() - began
         tell({"seconds": seconds, "value": value, "megabytes": peak()})
 
@@ -46,8 +65,19 @@ def tell(message: dict[str, Any]) -> None:
 
 
 def peak() -> float:
-    """The most memory that this process has held, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process and those it started have held, in megabytes; what they can share,
+    which is libraries and shared memory, counts once."""
+    processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    own, shared = zip(*map(_held, processes), strict=True)
+    return (sum(own) + max(shared)) / 1024
+
+
+def _held(process: int | None) -> tuple[int, int]:
+    """The peak of what a process holds for itself, and what it may share, in kilobytes."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf8")
+    held = {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE)}
+    shared = held["RssFile"] + held["RssShmem"]
+    return held["VmHWM"] - shared, shared
 
 
 def audio(task: dict[str, Any]) -> torch.Tensor:
@@ -60,20 +90,23 @@ def points(task: dict[str, Any]) -> torch.Tensor:
     return audio(task).unfold(1, 80, 80).flatten(0, 1).contiguous()
 
 
-def size(task: dict[str, Any]) -> dict[str, int]:
-    return SIZES[task["size"]]
+def size(task: dict[str, Any], network: str) -> dict[str, int]:
+    return SIZES[network][task["size"]]
 
 
 def autocast(task: dict[str, Any]) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=task["precision"] == "bf16")
 
 
-def training(
-    model: torch.nn.Module, loss: Callable[[], torch.Tensor], task: dict[str, Any]
-) -> Callable[[], float]:
+def parameters(model: torch.nn.Module) -> int:
+    """How many there are, also of those that are not trained."""
+    return sum(each.numel() for each in model.parameters())
+
+
+def training(model: torch.nn.Module, loss: Callable[[], torch.Tensor], task: dict[str, Any]) -> Work:
     """A step as one writes it: forward, backward, clipping, AdamW."""
-    parameters = [each for each in model.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
+    trained = [each for each in model.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     model.train()
 
     def step() -> float:
@@ -81,8 +114,8 @@ def training(
         with autocast(task):
             value = loss()
         value.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        torch.nn.utils.clip_grad_norm_(trained, 5.0)
         optimizer.step()
-        return float(value)
+        return float(value.detach())
 
-    return step
+    return Work(step, parameters(model))
