@@ -7,9 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCK = 16_384  # points whose distances are in memory at once
-SEEDING = (
-    50  # points for each code from which the first centroids are chosen: more change nothing but the time
-)
+SEEDING = 10  # points for each code, of which the first centroids are chosen: more change the time alone
 ROUNDING = 1e-5  # of the squared norms: what a product in single precision leaves of a distance of zero
 
 
@@ -36,8 +34,8 @@ def kmeans(
     """At most `codes` clusters of the points, the same for the same generator state.
 
     Stops when an iteration lowers the inertia by less than `tolerance` of it. A cluster that loses its last
-    point starts again at the point farthest from its own centroid. There are
-    fewer clusters than codes only if there are fewer different points, which then have one each.
+    point starts again at the point farthest from its own centroid. There are fewer clusters than codes only
+    if the points that the first centroids are chosen from are fewer different ones.
     ValueError: there are fewer points than codes, or a point is not finite.
     """
     if not 0 < codes <= len(points):
