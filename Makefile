@@ -30,6 +30,7 @@ peers: .peers/transformers/.done .peers/clusters/.done
 
 .peers/transformers/.done: PACKAGES = transformers==5.23.0
 .peers/clusters/.done: PACKAGES = scikit-learn faiss-cpu
+.peers/fastabx/.done: PACKAGES = fastabx==0.9.0  # for benchmarks/abx.py; needs PYTHON=python3.12
 .peers/%/.done: constraints.txt
 	$(PYTHON) -m venv .peers/$*
 	.peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) torch numpy

@@ -1,4 +1,4 @@
-"""Guards ABX and its alignment against loops written from the definition, triple by triple and cell by cell."""
+"""Guards ABX and its alignment against loops written from the definition, triple by triple."""
 
 import math
 from itertools import product
@@ -140,7 +140,11 @@ def test_alignments_of_a_padded_batch_are_those_of_each_alone():
     costs[0] = (costs[0] * 3).round() / 3  # with paths of equal cost
     x = torch.randint(1, 7, (3, 5), generator=generator)
     y = torch.randint(1, 8, (3, 5), generator=generator)
-    for order in (costs, costs.movedim((2, 3), (0, 1)).contiguous().movedim((0, 1), (2, 3)), costs.mT.contiguous().mT):
+    for order in (
+        costs,
+        costs.movedim((2, 3), (0, 1)).contiguous().movedim((0, 1), (2, 3)),
+        costs.mT.contiguous().mT,
+    ):
         fast = dtw(order, x, y)
         for pair in product(range(3), range(5)):
             slow = aligned(costs[pair][: x[pair], : y[pair]].tolist())

@@ -1,4 +1,4 @@
-"""ABX discriminability: how often an item X of one phone lies nearer to a B of another phone than to an A of its own.
+"""ABX discriminability: how often an item X lies nearer to a B of another phone than to an A of its own.
 
 Thomas Schatz, Vijayaditya Peddinti, Francis Bach, Aren Jansen, Hynek Hermansky and Emmanuel Dupoux,
 "Evaluating speech features with the minimal-pair ABX task: analysis of the classical MFC/PLP pipeline",
@@ -100,10 +100,14 @@ def abx(
     started = time.perf_counter()
     found = list(groups(items, speakers, other_speakers=other_speakers, seed=seed))
     if not found:
-        raise SamplingError(f"{len(items.lengths)} items, no triple {speakers} speakers ({_way_out(items, speakers)})")
+        raise SamplingError(
+            f"{len(items.lengths)} items, no triple {speakers} speakers ({_way_out(items, speakers)})"
+        )
     largest = max(len(group.rows) * len(group.columns) for group in found)
     if largest > PAIRS:
-        raise SamplingError(f"{largest} pairs of items are to be compared at once (keep fewer items by a limit)")
+        raise SamplingError(
+            f"{largest} pairs of items are to be compared at once (keep fewer items by a limit)"
+        )
     average = _average(found, len(items.names), len(items.voices))
     prepared = sequences(items.frames, items.lengths, distance)
     errors, influence = [], torch.zeros(len(items.lengths), dtype=torch.float64)

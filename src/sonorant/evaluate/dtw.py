@@ -81,9 +81,7 @@ class Sequences:
     finish: Callable[[Tensor], Tensor]
     lengths: Int[Tensor, " items"]
 
-    def between(
-        self, rows: Int[Tensor, " n"], columns: Int[Tensor, " m"]
-    ) -> Float[Tensor, "n m"]:
+    def between(self, rows: Int[Tensor, " n"], columns: Int[Tensor, " m"]) -> Float[Tensor, "n m"]:
         """The distance of each item in `rows` from each in `columns`, in float32.
 
         If both are the same tensor, each pair is aligned once.
@@ -126,13 +124,15 @@ def sequences(
     """
     if 2 * int(lengths.max()) > PATH:
         raise DistanceError(
-            f"an item has {int(lengths.max())} frames, at most {PATH // 2} are possible (are the units phones?)"
+            f"an item has {int(lengths.max())} frames, at most {PATH // 2} are possible "
+            "(are the units phones?)"
         )
     frames = frames.double()
     if distance == "angular":
         norms = frames.norm(dim=1, keepdim=True)
         silent = norms == 0
-        # the product of two marks: 2^-40 of frames, -1 of a frame and a silent one, 2^40 of silent ones
+        # the product of two marks: -1 of a frame and a silent one, 2^40 of silent ones, and 2^-40 of frames,
+        # so that equal frames have the angle 0 in spite of rounding
         mark = torch.where(silent, -(2.0**20), 2.0**-20).to(frames.dtype)
         marked = torch.cat([frames / norms.masked_fill(silent, 1), mark], 1)
         return Sequences(marked, marked, _angle, lengths)

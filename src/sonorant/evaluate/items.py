@@ -5,8 +5,8 @@
     any       the phone's own frames, whatever its context
 
 Where no phone adjoins, at a pause or at an end of the clip, a phone's context is `SIL`; triphones need both
-neighbours. A frame belongs to what is spoken at its centre; a phone without a frame's centre has the frame nearest to its middle, so that features
-of every frame rate are measured on the same items.
+neighbours. A frame belongs to what is spoken at its centre; a phone without a frame's centre has the frame
+nearest to its middle, so that features of every frame rate are measured on the same items.
 """
 
 import math
@@ -98,8 +98,8 @@ def items(
     found = [(clip, span) for clip in names for span in spans(labelled[clip].units or (), kind)]
     if not found:
         raise LabelError(
-            f"{store.path}: no utterance has {'triphones' if kind == 'triphone' else 'phones'} in the manifest "
-            "(align it, or check the ids)"
+            f"{store.path}: no utterance has {'triphones' if kind == 'triphone' else 'phones'} "
+            "in the manifest (align it, or check the ids)"
         )
     labels, label_names = _numbers([span.label for _, span in found])
     contexts, _ = _numbers([span.context or ("", "") for _, span in found])
