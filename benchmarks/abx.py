@@ -4,9 +4,9 @@
     python benchmarks/abx.py                         # rows in results/abx-DATE.jsonl, with a page
     python benchmarks/abx.py --quick                 # few items; nothing is written
 
-Items are random walks with the lengths of phones at 100 frames a second: a time depends on numbers and
-lengths, not on what is said. Each time is the median of rounds in turn, setting up excluded; items of
-ZeroSpeech's size are 10 of a phone, context and speaker, and 5 speakers of X.
+Items are made up, of 3 to 20 frames: a time depends on numbers and lengths, not on what is said. Each time is
+the median of rounds in turn. Drawn are, as in ZeroSpeech's evaluation, 10 items of a phone, context and
+speaker, and 5 speakers of X.
 """
 
 import argparse
@@ -17,12 +17,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import get_args
 
 import torch
 
 from sonorant.evaluate.abx import abx
+from sonorant.evaluate.cells import Speakers
 from sonorant.evaluate.items import Items, drawn
 from sonorant.evaluate.rows import Row, table, write_rows
 from sonorant.recipes.measuring import Measurer
@@ -30,15 +33,18 @@ from sonorant.recipes.measuring import Measurer
 HERE = Path(__file__).parent
 PEER = HERE.parent / ".peers" / "fastabx" / "bin" / "python"
 PHONES, SPEAKERS, DIM, LIMIT, OTHERS = 40, 20, 192, 10, 5
-CONTEXTS = {"in the same context": 60, "in any context": 1}  # 60: about as many cells as triphones have
+FEW = 4  # phones that a context has
 
 
-def made_up(count: int, contexts: int, *, limit: int | None) -> Items:
-    """Items of 3 to 20 frames about their phone's and their speaker's centres."""
+def made_up(count: int, *, same: bool, limit: int | None) -> Items:
+    """Items of 3 to 20 frames about their phone's and their speaker's centres; two of a kind on average."""
     generator = torch.Generator().manual_seed(0)
+    contexts = max(1, count // (2 * FEW * SPEAKERS)) if same else 1
     labels, context, speakers = (
-        torch.randint(high, (count,), generator=generator) for high in (PHONES, contexts, SPEAKERS)
+        torch.randint(high, (count,), generator=generator)
+        for high in (FEW if same else PHONES, contexts, SPEAKERS)
     )
+    labels = (labels + 7 * context) % PHONES
     if limit is not None:
         kept = drawn(torch.stack([labels, context, speakers], 1), limit, 0)
         labels, context, speakers = labels[kept], context[kept], speakers[kept]
@@ -58,7 +64,7 @@ def made_up(count: int, contexts: int, *, limit: int | None) -> Items:
     )
 
 
-def ours(items: Items, speakers: str, others: int | None) -> tuple[float, float]:
+def ours(items: Items, speakers: Speakers, others: int | None) -> tuple[float, float]:
     """Seconds and the error."""
     started = time.perf_counter()
     result = abx(items, speakers=speakers, other_speakers=others)
@@ -76,9 +82,9 @@ def fastabx(file: Path, speakers: str, others: int | None) -> tuple[float, float
     return told["seconds"], told["error"]
 
 
-def compare(count: int, speakers: str, where: str, *, exact: bool, rounds: int) -> Iterator[Row]:
+def compare(count: int, speakers: Speakers, *, same: bool, exact: bool, rounds: int) -> Iterator[Row]:
     limit, others = (None, None) if exact else (LIMIT, OTHERS)
-    items = made_up(count, CONTEXTS[where], limit=limit)
+    items = made_up(count, same=same, limit=limit)
     mine, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "items.pt"
@@ -89,7 +95,8 @@ def compare(count: int, speakers: str, where: str, *, exact: bool, rounds: int) 
             if PEER.exists():
                 theirs.append(fastabx(file, speakers, others))
     measurer = Measurer("abx speed")
-    task = f"{count} phones {where}, {speakers} speakers, {'exact' if exact else 'drawn'}"
+    where = "the same context" if same else "any context"
+    task = f"{count} phones in {where}, {speakers} speakers, {'exact' if exact else 'drawn'}"
     for name, told in (("ours", mine), ("fastabx", theirs)):
         if told:
             seconds = [each for each, _ in told]
@@ -105,22 +112,21 @@ def main() -> None:
     parser.add_argument("--counts", nargs="+", type=int, default=[1000, 3000, 10_000])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    counts, rounds = ([300], 1) if options.quick else (options.counts, options.rounds)
+    counts, rounds = ([1000], 1) if options.quick else (options.counts, options.rounds)
     if not PEER.exists():
         print("fastabx is not installed: make .peers/fastabx/.done PYTHON=python3.12", file=sys.stderr)
     written: list[Row] = []
     for count in counts:
-        for where in CONTEXTS:
-            for speakers in ("within", "across"):
-                for exact in (True, False):
-                    found = list(compare(count, speakers, where, exact=exact, rounds=rounds))
-                    written += found
-                    print(table(found), flush=True)
+        for speakers, same, exact in product(get_args(Speakers), (True, False), (True, False)):
+            found = list(compare(count, speakers, same=same, exact=exact, rounds=rounds))
+            written += found
+            print(table(found), flush=True)
     if not options.quick:
         file = HERE / "results" / f"abx-{datetime.now(UTC):%Y-%m-%d}.jsonl"
         write_rows(file, written)
-        page = f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n`python benchmarks/abx.py`, {written[0].machine}. Of the\n"
-        page += "seconds the interval is from the fastest to the slowest round.\n\n" + table(written)
+        head = f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n`python benchmarks/abx.py`, {written[0].machine}.\n"
+        head += "The interval of seconds is from the fastest to the slowest round.\n\n"
+        page = head + table(written)
         file.with_suffix(".md").write_text(page, encoding="utf8")
 
 

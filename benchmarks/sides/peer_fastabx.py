@@ -4,7 +4,7 @@ import json
 import sys
 import time
 
-import polars
+import polars as pl
 import torch
 from fastabx import Dataset, Score, Subsampler, Task
 from fastabx.accessor import InMemoryAccessor
@@ -14,7 +14,7 @@ torch.set_num_threads(task["threads"])
 held = torch.load(task["items"], weights_only=True)
 ends = held["lengths"].cumsum(0)
 places = zip((ends - held["lengths"]).tolist(), ends.tolist(), strict=True)
-labels = polars.DataFrame({name: held[name].tolist() for name in ("label", "context", "speaker")})
+labels = pl.DataFrame({name: held[name].tolist() for name in ("label", "context", "speaker")})
 
 
 def measure() -> float:
