@@ -32,6 +32,7 @@ peers: .peers/transformers/.done .peers/speechbrain/.done .peers/s3prl/.done .pe
 .peers/speechbrain/.done: PACKAGES = speechbrain==1.1.2
 .peers/s3prl/.done: PACKAGES = s3prl==0.4.18 pandas librosa matplotlib scipy joblib
 .peers/clusters/.done: PACKAGES = scikit-learn faiss-cpu
+.peers/fastabx/.done: PACKAGES = fastabx==0.9.0  # for benchmarks/abx.py; needs PYTHON=python3.12
 .peers/speechbrain/.done .peers/s3prl/.done: TORCHAUDIO = torchaudio==2.11.0
 # torch first, as above; torchaudio's native library is for an older one, and what is needed works without it
 .peers/%/.done: PEER_PIP = .peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS)

@@ -44,6 +44,10 @@ FROZEN = {
         *["first", "second", "--layers", "--measures", "--frames", "--seed", "--out", "-o", "--json"],
         *["--quiet", "-q"],
     ],
+    "abx": [
+        *["features", "--manifest", "--layer", "--items", "--distance", "--limit", "--other-speakers"],
+        *["--seed", "--out", "-o", "--json"],
+    ],
     "transcribe": ["run", "audio", "--out", "-o", "--format", "--beam"],
     "report": ["run"],
     "profile": ["config", "overrides", "--json"],
@@ -151,6 +155,7 @@ def test_wrong_usage_ends_with_2_and_points_to_the_help(words, capsys):
         (["align", "nosuch.jsonl"], "nosuch.jsonl: cannot be read: No such file or directory"),
         (["measure", "nosuch"], "nosuch/features.json: cannot be read"),
         (["compare", "nosuch", "other"], "nosuch/features.json: cannot be read"),
+        (["abx", "x", "--manifest", "nosuch.jsonl"], "nosuch.jsonl: cannot be read"),
         (["report", "nosuch"], "nosuch: no such folder"),
         (["transcribe", "nosuch", "a.wav"], "nosuch: no checkpoint here"),
         (["extract", "log-mel", "nosuch.jsonl"], "nosuch.jsonl: cannot be read"),

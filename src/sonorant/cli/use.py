@@ -1,5 +1,6 @@
 """Commands that use what was trained: features, figures, transcripts, reports."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +87,55 @@ def measure(
             clips=clips,
             whole_curve=curve,
             seed=seed,
+        )
+    if out is not None:
+        write_rows(out, rows)
+    console.show(console.plain(rows), as_json, table(rows))
+
+
+@app.command()
+def abx(
+    features: Annotated[list[Path], typer.Argument(help="Folders that `extract` wrote.")],
+    manifest: Annotated[Path, typer.Option(help="Clips with phones as `units`, and speakers.")],
+    layer: Layers = None,
+    items: Annotated[
+        str, typer.Option(help="triphone, phone (in the same context) or any (phones in any context).")
+    ] = "triphone",
+    distance: Annotated[str, typer.Option(help="angular, euclidean, or kl of posteriors.")] = "angular",
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="Items of a phone, context and speaker at most. Default: all.")
+    ] = None,
+    other_speakers: Annotated[
+        int | None, typer.Option(min=1, help="Speakers of X for each A and B at most. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn, and of intervals.")] = 0,
+    out: Rows = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how often features take one phone for another: ABX error rates within and across speakers.
+
+    0 is perfect, 0.5 is chance. Nothing is trained; phones with times are needed (`sonorant align`).
+
+    Example: `sonorant abx features --manifest aligned.jsonl`
+    """
+    from sonorant.data.manifest import read
+    from sonorant.evaluate.rows import table, write_rows
+    from sonorant.evaluate.store import FeatureStore
+    from sonorant.recipes.discriminability import discriminability
+
+    clips = read(manifest)
+    rows = []
+    for each in features:
+        rows += discriminability(
+            FeatureStore(each),
+            clips,
+            layers=layer,
+            kind=items,  # type: ignore[arg-type]  # which checks it
+            distance=distance,  # type: ignore[arg-type]
+            limit=limit,
+            other_speakers=other_speakers,
+            seed=seed,
+            say=lambda line: print(line, file=sys.stderr),
         )
     if out is not None:
         write_rows(out, rows)
