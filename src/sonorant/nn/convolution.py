@@ -24,8 +24,11 @@ class DepthwiseConvolution(nn.Module):
         # as an image one pixel high, channels last: no copy, and half the time of conv1d
         image = values.transpose(1, 2)[:, :, None]
         weight = self.weight[:, None, None].contiguous(memory_format=torch.channels_last)
-        dim, kernel = self.weight.shape
-        filtered = F.conv2d(image, weight, self.bias, padding=(0, kernel // 2), groups=dim)
+        (dim, kernel), kind = self.weight.shape, values.device.type
+        # oneDNN's bfloat16 kernel does not end for 16 channels and fewer (PyTorch 2.13, AMX)
+        with torch.autocast(kind, enabled=torch.is_autocast_enabled(kind) and dim > 16):
+            image = image if dim > 16 else image.float()
+            filtered = F.conv2d(image, weight, self.bias, padding=(0, kernel // 2), groups=dim)
         return filtered[:, :, 0].transpose(1, 2)
 
 
