@@ -23,6 +23,9 @@ Rows = Annotated[Path | None, typer.Option("--out", "-o", help="Append the rows 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Layers = Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated. Default: all.")]
+Precision = Annotated[
+    str, typer.Option(help="auto, fp32, bf16 or int8; auto is bf16 where the processor has it.")
+]
 Configuration = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped configuration.")
 ]

@@ -9,7 +9,7 @@ where the blank is surest, so that no character is cut in two. For the greedy de
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sonorant.asr.decode import Token, Word, beam, greedy, words
 from sonorant.asr.vocabulary import BLANK, Vocabulary
 from sonorant.config import Config
 from sonorant.data.audio import blocks
-from sonorant.encoders.base import Frontend
+from sonorant.data.chunks import overlapping
 from sonorant.types import Padded
 
 
@@ -41,12 +41,21 @@ class TranscribeConfig(Config, frozen=True, kw_only=True):
             )
 
 
+class Framing(Protocol):
+    """How waveforms become frames: what transcribing needs of a front end."""
+
+    rate: int  # samples a second
+    stride: int  # samples from one frame to the next
+
+    def frames(self, samples: int) -> int: ...
+
+
 @dataclass(frozen=True)
 class Recogniser:
     """What transcribing needs of a model."""
 
     log_probabilities: Callable[[Padded], Padded]  # waveforms to "batch time labels"
-    frontend: Frontend  # for its rate, its stride and its number of frames
+    frontend: Framing
     vocabulary: Vocabulary
 
 
@@ -88,7 +97,7 @@ def stitched(
     chunk = round(config.chunk_seconds * rate / stride)  # frames from here on: chunks start on the grid
     margin = round(config.margin_seconds * rate / stride)
     first = 0
-    for samples, final in _chunks(audio, chunk * stride, (chunk - 2 * margin) * stride):
+    for samples, final in overlapping(audio, chunk * stride, (chunk - 2 * margin) * stride):
         frames = _infer(samples, recogniser)
         trusted = frames[first : None if final else chunk - margin]
         if not final and len(frames) < chunk - margin:
@@ -98,19 +107,6 @@ def stitched(
         if len(trusted):
             yield trusted
         first = margin
-
-
-def _chunks(
-    audio: Iterable[Float[ndarray, " _samples"]], size: int, hop: int
-) -> Iterator[tuple[Float[ndarray, " _samples"], bool]]:
-    """Stretches of `size` samples, one every `hop`, and whether it is the final one, which may be shorter."""
-    pending = np.zeros(0, dtype=np.float32)
-    for block in audio:
-        pending = np.concatenate([pending, block])
-        while len(pending) > size:
-            yield pending[:size], False
-            pending = pending[hop:]
-    yield pending, True
 
 
 def _infer(samples: Float[ndarray, " samples"], recogniser: Recogniser) -> Float[ndarray, "time labels"]:

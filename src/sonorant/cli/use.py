@@ -8,7 +8,7 @@ import typer
 
 from sonorant import console
 from sonorant.cli.app import app
-from sonorant.console import AsJson, Layers, Out, Quiet, Rows
+from sonorant.console import AsJson, Layers, Out, Precision, Quiet, Rows
 
 
 @app.command()
@@ -22,6 +22,7 @@ def extract(
         bool, typer.Option("--to-score", help="For `measure`: no frame sees what it is to predict.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the new weights.")] = 0,
+    precision: Precision = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Write the features of every clip and layer: `frontend`, then `layer_0` and on.
@@ -39,8 +40,17 @@ def extract(
     encoder = features.log_mel() if run == "log-mel" else load_encoder(checkpoint, untrained=untrained)
     write = features.extract_to_score if to_score else features.extract
     provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
+    clips = read(manifest)
     with console.progress("extracting", quiet) as bar:
-        count = write(encoder, read(manifest), out, provenance=provenance, layers=layer, progress=bar)
+        count = write(
+            encoder,
+            clips,
+            out,
+            provenance=provenance | {"precision": precision},
+            layers=layer,
+            precision=precision,
+            progress=bar,
+        )
     print(f"{out}: features of {count} clips")
 
 
@@ -144,13 +154,17 @@ def abx(
 
 @app.command()
 def transcribe(
-    run: Annotated[Path, typer.Argument(help="A fine-tuned run or one of its checkpoints.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="A fine-tuned run, one of its checkpoints, or what `export` made of it (.onnx)."),
+    ],
     audio: Annotated[list[Path], typer.Argument(help="Audio files of any length, or manifests (.jsonl).")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for the transcripts; else they are printed.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="text, srt or json.")] = "text",
     beam: Annotated[int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy.")] = None,
+    precision: Precision = "auto",
 ) -> None:
     """Write down what is said, with the times of words in `json` and `srt`.
 
@@ -160,13 +174,35 @@ def transcribe(
     """
     from sonorant.recipes.transcribing import transcribe_all
 
-    for name, content in transcribe_all(run, audio, form=form, width=beam):
+    for name, content in transcribe_all(run, audio, form=form, width=beam, precision=precision):
         if out is None:
             print(content, end="")
         else:
             out.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(content, encoding="utf8")
             print(out / name)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run or one of its checkpoints.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write, NAME.onnx.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Its frames; else log probabilities of a recogniser, or the last layer."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+) -> None:
+    """Write a network as one ONNX file, from samples to log probabilities or to the frames of a layer.
+
+    ONNX Runtime alone then computes them; the file's metadata tell the rate and the vocabulary.
+
+    Example: `sonorant export runs/ctc --out recogniser.onnx`
+    """
+    from sonorant.recipes.export import export as write
+
+    write(run, out, layer=layer, precision=precision)
+    print(out)
 
 
 @app.command()

@@ -77,13 +77,7 @@ def load(clip: Clip, rate: int) -> Float32[np.ndarray, " samples"]:
 
     AudioError: the file is missing, empty, truncated, not audio, not finite, or not as the clip says.
     """
-    source = _Source(Path(clip.path), clip.offset, clip.size)
-    with _opened(source, clip.start, clip.samples) as stream:
-        if clip.rate not in (0, stream.rate):
-            raise AudioError(
-                f"{source}: has {stream.rate} samples a second, the manifest says {clip.rate} "
-                "(make the manifest anew)"
-            )
+    with _opened_clip(clip) as (source, stream):
         wave = np.concatenate(list(_mono(source, stream, clip.samples)))
     return wave if stream.rate == rate else soxr.resample(wave, stream.rate, rate)
 
@@ -103,16 +97,41 @@ def blocks(path: Path, rate: int, seconds: float) -> Iterator[Float32[np.ndarray
 
     Side by side they are what `load` gives for the whole file. AudioError: as for `load`, when it is met.
     """
-    size, source = max(1, round(seconds * rate)), _Source(path)
+    source = _Source(path)
     with _opened(source) as stream:
-        rest = np.zeros(0, np.float32)
-        for piece in _resampled(_mono(source, stream), stream.rate, rate):
-            rest = np.concatenate([rest, piece])
-            while len(rest) >= size:
-                yield rest[:size]
-                rest = rest[size:]
-        if len(rest):
-            yield rest
+        yield from _blocks(_mono(source, stream), stream.rate, rate, seconds)
+
+
+def clip_blocks(clip: Clip, rate: int, seconds: float) -> Iterator[Float32[np.ndarray, " samples"]]:
+    """A clip of any length in blocks, as `blocks` gives a file. AudioError: as for `load`."""
+    with _opened_clip(clip) as (source, stream):
+        yield from _blocks(_mono(source, stream, clip.samples), stream.rate, rate, seconds)
+
+
+@contextmanager
+def _opened_clip(clip: Clip) -> Iterator[tuple[_Source, _Stream]]:
+    source = _Source(Path(clip.path), clip.offset, clip.size)
+    with _opened(source, clip.start, clip.samples) as stream:
+        if clip.rate not in (0, stream.rate):
+            raise AudioError(
+                f"{source}: has {stream.rate} samples a second, the manifest says {clip.rate} "
+                "(make the manifest anew)"
+            )
+        yield source, stream
+
+
+def _blocks(
+    pieces: Iterator[Float32[np.ndarray, " samples"]], rate: int, wanted: int, seconds: float
+) -> Iterator[Float32[np.ndarray, " samples"]]:
+    size = max(1, round(seconds * wanted))
+    rest = np.zeros(0, np.float32)
+    for piece in _resampled(pieces, rate, wanted):
+        rest = np.concatenate([rest, piece])
+        while len(rest) >= size:
+            yield rest[:size]
+            rest = rest[size:]
+    if len(rest):
+        yield rest
 
 
 def _resampled(

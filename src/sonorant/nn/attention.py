@@ -67,6 +67,10 @@ def _attend(
 
 
 def key_mask(frames: Padded) -> Bool[Tensor, "batch 1 1 time"] | None:
-    """The mask that hides the padding from attention; None where there is none, which is faster."""
+    """The mask that hides the padding from attention; None where there is none, which is faster.
+
+    An exported network has it always: its graph cannot depend on values.
+    """
     mask = frames.mask
-    return None if bool(torch.all(mask)) else mask[:, None, None]
+    padded = torch.compiler.is_compiling() or not bool(torch.all(mask))
+    return mask[:, None, None] if padded else None

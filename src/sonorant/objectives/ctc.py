@@ -105,7 +105,7 @@ class CTC(Objective):
         config = self.config
         with _gradients(on=not config.freeze_frontend):
             frames = self.encoder.frontend(inputs)
-        with _gradients(on=int(self.updates) >= config.freeze_context):
+        with _gradients(on=torch.is_grad_enabled() and int(self.updates) >= config.freeze_context):
             projected = self.encoder.project(frames)
             if masked_by is not None:
                 projected = self._mask(projected, masked_by)

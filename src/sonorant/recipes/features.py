@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,9 +14,10 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, seconds, where
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
-from sonorant.evaluate.store import FeatureWriter, section_bounds
+from sonorant.evaluate.store import FeatureWriter
+from sonorant.recipes.long import LONG, long_features, section_samples
+from sonorant.recipes.precision import prepared
 from sonorant.train import distributed
-from sonorant.train.loop import autocast_type
 from sonorant.types import Padded, pad
 
 FRONTEND = "frontend"
@@ -36,14 +36,17 @@ def extract(
     layers: Sequence[str] | None = None,
     sections: float | None = None,
     batch_seconds: float = 60.0,
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> int:
     """Writes the features of clips and gives the number of utterances.
 
     Layers are `frontend`, then `layer_0` and on; `layers` chooses among them. `sections` cuts utterances into
     equal parts of about so many seconds, each encoded by itself, so that no frame sees beyond its own: what
-    the label-free score needs of a network that sees the future. ConfigError: a layer is not there, every
-    clip is too short, or a section is.
+    the label-free score needs of a network that sees the future. Clips of more than a minute are encoded
+    without sections too in stretches of a minute, of which 5 s at either side only give context: no frame
+    sees further than its stretch, nor does a normalisation over the utterance. ConfigError: a layer is not
+    there, every clip is too short, or a section is; the precision cannot be had.
     """
     frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
     window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
@@ -64,9 +67,11 @@ def extract(
         sees_future=section is None and isinstance(encoder, Encoder) and not encoder.context.causal,
         section=section,
     ) as writer:
-        features = _features(encoder, clips, section, batch_seconds)
+        features = _features(
+            encoder, clips, section, layers=layers, batch_seconds=batch_seconds, precision=precision
+        )
         for number, (name, values) in enumerate(features, start=1):
-            writer.add(name, _chosen(values, layers))
+            writer.add(name, values)
             if progress is not None:
                 progress(number, len(clips))
     return len(clips)
@@ -79,19 +84,27 @@ def extract_to_score(
     *,
     provenance: Mapping[str, Any],
     layers: Sequence[str] | None = None,
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> int:
     """Writes what the label-free score takes: layers in sections, and in `out/targets` the front end's frames
     of whole clips, whose clusters are predicted: one space for all layers, which none makes easier."""
     written = extract(
-        encoder, clips, out, provenance=provenance, layers=layers, sections=SECTION, progress=progress
+        encoder,
+        clips,
+        out,
+        provenance=provenance,
+        layers=layers,
+        sections=SECTION,
+        precision=precision,
+        progress=progress,
     )
     frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
     extract(frontend, clips, out / TARGETS, provenance=provenance)
     return written
 
 
-def _chosen(values: dict[str, Tensor], layers: Sequence[str] | None) -> dict[str, Tensor]:
+def _chosen(values: dict[str, Padded], layers: Sequence[str] | None) -> dict[str, Padded]:
     if unknown := [layer for layer in layers or () if layer not in values]:
         raise ConfigError(f"layer: {unknown[0]!r} is not one of {', '.join(values)}")
     return {layer: frames for layer, frames in values.items() if layers is None or layer in layers}
@@ -104,28 +117,35 @@ def _hop(frontend: Frontend) -> float:
 
 
 def _features(
-    encoder: Encoder | Frontend, clips: Sequence[Clip], section: int | None, batch_seconds: float
+    encoder: Encoder | Frontend,
+    clips: Sequence[Clip],
+    section: int | None,
+    *,
+    layers: Sequence[str] | None,
+    batch_seconds: float,
+    precision: str,
 ) -> Iterator[tuple[str, dict[str, Float[Tensor, "time dim"]]]]:
-    frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
     device = distributed.device()
-    encoder.to(device).eval()
+    model, computing = prepared(encoder, precision, device)
+    frontend = model if isinstance(model, Frontend) else model.frontend
+
+    def encode(waves: Sequence[Float[Tensor, " samples"]]) -> dict[str, Padded]:
+        with computing():
+            return _chosen(_layers(model, pad(waves).to(device)), layers)
+
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
-    dtype = autocast_type("auto", device)
-    window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
-    for batch in Dataset(clips, config).in_order(batch_seconds):
-        pieces = [_pieces(wave, frontend, window, section) for wave in _waves(batch.inputs)]
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
-        ):
-            inputs = pad([piece for utterance in pieces for piece in utterance])
-            layers = _layers(encoder, inputs.to(device))
+    long = seconds(clips) > LONG
+    short = where(clips, ~long)
+    for batch in Dataset(short, config).in_order(batch_seconds) if short else ():
+        pieces = [_pieces(wave, frontend, section) for wave in _waves(batch.inputs)]
         joined = {
             layer: _joined(frames, [len(utterance) for utterance in pieces])
-            for layer, frames in layers.items()
+            for layer, frames in encode([piece for utterance in pieces for piece in utterance]).items()
         }
         for row, name in enumerate(batch.ids):
             yield name, {layer: frames[row] for layer, frames in joined.items()}
+    for clip in where(clips, long):
+        yield clip.id, long_features(encode, clip, frontend, section)
 
 
 def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
@@ -133,15 +153,12 @@ def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
 
 
 def _pieces(
-    wave: Float[Tensor, " samples"], frontend: Frontend, window: int, section: int | None
+    wave: Float[Tensor, " samples"], frontend: Frontend, section: int | None
 ) -> list[Float[Tensor, " samples"]]:
-    """The audio of each section, which gives just its frames, or the whole."""
+    """The audio of each section, or the whole."""
     if section is None:
         return [wave]
-    bounds = section_bounds(frontend.frames(len(wave)), section)
-    starts = [start * frontend.stride for start in bounds[:-1]]
-    ends = [(end - 1) * frontend.stride + window for end in bounds[1:-1]]
-    return [wave[start:end] for start, end in zip(starts, [*ends, len(wave)], strict=True)]
+    return [wave[start:end] for start, end in section_samples(len(wave), frontend, section)]
 
 
 def _joined(frames: Padded, pieces: Sequence[int]) -> list[Float[Tensor, "time dim"]]:

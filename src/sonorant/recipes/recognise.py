@@ -6,29 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sonorant.asr.decode import beam, greedy, words
-from sonorant.asr.transcribe import Recogniser
+from sonorant.asr.transcribe import Recogniser, TranscribeConfig, transcribe_blocks
 from sonorant.asr.vocabulary import Vocabulary
 from sonorant.config import ConfigError
+from sonorant.data.audio import clip_blocks
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
 from sonorant.objective import objective_config
 from sonorant.objectives.ctc import CTC
 from sonorant.recipes.finetune import VOCABULARY
+from sonorant.recipes.long import LONG
+from sonorant.recipes.onnx import onnx_recogniser
+from sonorant.recipes.precision import prepared
 from sonorant.recipes.settings import best_checkpoint, load_encoder
 from sonorant.train import checkpoint, distributed
 from sonorant.train.average import Average
-from sonorant.train.loop import autocast_type
 from sonorant.types import Padded
 
 
-def load_recogniser(path: Path) -> Recogniser:
-    """The recogniser of a fine-tuning run (its best checkpoint) or of one of its checkpoints.
+def load_recogniser(path: Path, *, precision: str = "auto") -> Recogniser:
+    """The recogniser of a fine-tuning run (its best checkpoint), of one of its checkpoints, or of a `.onnx`
+    file, which has its own precision.
 
-    ConfigError: the run is not one of fine-tuning.
+    ConfigError: the run is not one of fine-tuning, or the precision cannot be had.
     """
+    if path.suffix == ".onnx":
+        if precision != "auto":
+            raise ConfigError(f"precision: {path} has its own; leave out --precision {precision}")
+        return onnx_recogniser(path)
+    objective, vocabulary = load_ctc(path)
+    device = distributed.device()
+    model, computing = prepared(objective, precision, device)
+
+    def log_probabilities(inputs: Padded) -> Padded:
+        with computing():
+            return model.log_probabilities(inputs.to(device))
+
+    return Recogniser(log_probabilities, objective.encoder.frontend, vocabulary)
+
+
+def load_ctc(path: Path) -> tuple[CTC, Vocabulary]:
+    """The network and the labels of a fine-tuning run or checkpoint. ConfigError: it is not one."""
     folder = best_checkpoint(path)
     settings = checkpoint.read_config(folder)
     if "pretrained" not in settings:
@@ -42,15 +61,7 @@ def load_recogniser(path: Path) -> Recogniser:
     checkpoint.load(folder, objective=objective, average=average)
     if average is not None:
         average.assign(objective)
-    device = distributed.device()
-    objective.to(device).eval()
-    dtype = autocast_type("auto", device)
-
-    def log_probabilities(inputs: Padded) -> Padded:
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return objective.log_probabilities(inputs.to(device))
-
-    return Recogniser(log_probabilities, encoder.frontend, vocabulary)
+    return objective, vocabulary
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ def recognise(
 ) -> tuple[list[Hypothesis], float]:
     """The clips' hypotheses in their order, and the real-time factor: wall seconds over audio seconds.
 
+    Clips of more than a minute are transcribed as files of any length are.
+
     `width`: prefixes that beam search keeps; None decodes greedily.
     """
     began = time.perf_counter()
@@ -82,8 +95,9 @@ def recognise(
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
     texts: dict[str, str] = {clip.id: "" for clip in clips}
     audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
+    short = [clip for clip in audible if clip.seconds <= LONG]
     done = 0
-    for batch in Dataset(audible, config).in_order(60.0) if audible else ():
+    for batch in Dataset(short, config).in_order(60.0) if short else ():
         result = recogniser.log_probabilities(batch.inputs)
         for row, name in enumerate(batch.ids):
             frames = result.values[row, : int(result.lengths[row])].float().cpu().numpy()
@@ -92,6 +106,14 @@ def recognise(
         done += len(batch.ids)
         if progress is not None:
             progress(done, len(audible))
+    search = TranscribeConfig(beam=width)
+    for clip in audible:
+        if clip.seconds > LONG:
+            audio = clip_blocks(clip, frontend.rate, search.chunk_seconds)
+            texts[clip.id] = " ".join(word.text for word in transcribe_blocks(audio, recogniser, search))
+            done += 1
+            if progress is not None:
+                progress(done, len(audible))
     hypotheses = [
         Hypothesis(
             id=clip.id,

@@ -21,7 +21,7 @@ FORMS = {
 
 
 def transcribe_all(
-    run: Path, audio: Sequence[Path], *, form: str, width: int | None
+    run: Path, audio: Sequence[Path], *, form: str, width: int | None, precision: str = "auto"
 ) -> Iterator[tuple[str, str]]:
     """A file name and its content for each audio file or manifest, as soon as it is transcribed.
 
@@ -34,7 +34,7 @@ def transcribe_all(
     if twice := [path for path, name in zip(audio, names, strict=True) if names.count(name) > 1]:
         told = " and ".join(map(str, twice[:2]))
         raise ConfigError(f"{told}: their transcripts would have the same name (transcribe them one by one)")
-    recogniser = load_recogniser(run)
+    recogniser = load_recogniser(run, precision=precision)
     for path, name in zip(audio, names, strict=True):
         if _is_manifest(path):
             yield name, _manifest(path, recogniser, width)

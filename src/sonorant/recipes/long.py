@@ -1,0 +1,67 @@
+"""Features of a clip that is too long to be encoded at once, in memory for a minute of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sonorant.data.audio import clip_blocks
+from sonorant.data.chunks import cut, overlapping
+from sonorant.data.manifest import Clip
+from sonorant.encoders.base import Frontend
+from sonorant.evaluate.store import section_bounds
+from sonorant.types import Padded
+
+LONG = 60.0  # seconds that are encoded at once
+MARGIN = 5.0  # seconds at either side of a stretch that give context, and no features
+Encode = Callable[[Sequence[Float[Tensor, " samples"]]], dict[str, Padded]]
+
+
+def long_features(
+    encode: Encode, clip: Clip, frontend: Frontend, section: int | None
+) -> dict[str, Float[Tensor, "time dim"]]:
+    """A clip's layers in half precision, as a store has them: in sections, or from stretches that overlap."""
+    stretches = _overlapping if section is None else _sections
+    parts: dict[str, list[Tensor]] = {}
+    for layers in stretches(encode, clip, frontend, section or 0):
+        for name, frames in layers.items():
+            parts.setdefault(name, []).append(frames.half())
+    return {name: torch.cat(parts.pop(name)) for name in list(parts)}
+
+
+def section_samples(samples: int, frontend: Frontend, section: int) -> list[tuple[int, int]]:
+    """Where each section of a waveform starts and ends, so that it gives just its frames."""
+    window = next(size for size in count(1) if frontend.frames(size))
+    bounds = section_bounds(frontend.frames(samples), section)
+    starts = [start * frontend.stride for start in bounds[:-1]]
+    ends = [(end - 1) * frontend.stride + window for end in bounds[1:-1]]
+    return list(zip(starts, [*ends, samples], strict=True))
+
+
+def _overlapping(encode: Encode, clip: Clip, frontend: Frontend, _: int) -> Iterator[dict[str, Tensor]]:
+    stride, rate = frontend.stride, frontend.rate
+    size, margin = round(LONG * rate / stride), round(MARGIN * rate / stride)  # frames
+    audio, first = clip_blocks(clip, rate, LONG), 0
+    for samples, final in overlapping(audio, size * stride, (size - 2 * margin) * stride):
+        last = None if final else size - margin
+        layers = encode([torch.from_numpy(samples)])
+        yield {
+            name: frames.values[0, : int(frames.lengths[0])][first:last] for name, frames in layers.items()
+        }
+        first = margin
+
+
+def _sections(encode: Encode, clip: Clip, frontend: Frontend, section: int) -> Iterator[dict[str, Tensor]]:
+    rate = frontend.rate
+    samples = sum(len(block) for block in clip_blocks(clip, rate, LONG))
+    bounds = section_samples(samples, frontend, section)
+    waves = map(torch.from_numpy, cut(clip_blocks(clip, rate, LONG), bounds))
+    together = max(1, round(LONG * rate / frontend.stride / section))
+    pieces = list[Tensor]()
+    for number, wave in enumerate(waves, start=1):
+        pieces.append(wave)
+        if len(pieces) == together or number == len(bounds):
+            yield {name: frames.values[frames.mask] for name, frames in encode(pieces).items()}
+            pieces = []

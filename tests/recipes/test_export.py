@@ -1,0 +1,144 @@
+"""Guards ONNX files: what PyTorch computes, for any batch and length, with what is needed to use them."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sonorant.config import convert
+from sonorant.data.audio import load
+from sonorant.data.manifest import read
+from sonorant.encoders.build import EncoderConfig, build
+from sonorant.recipes.recognise import load_recogniser
+from sonorant.types import Padded, pad
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "inference.md"
+
+
+@pytest.fixture(scope="module")
+def recogniser(place, sonorant, finetuned):
+    path = place / "recogniser.onnx"
+    assert sonorant("export", finetuned, "--out", path).out == f"{path}\n"
+    return path
+
+
+@pytest.fixture(scope="module")
+def waves(few):
+    return [torch.from_numpy(load(clip, 16000)) for clip in read(few)[:3]]
+
+
+def filled(waves, longest, value):
+    """Waveforms with something else than zeros in their padding."""
+    inputs = pad(waves)
+    values = torch.full((len(waves), longest), value)
+    values[:, : inputs.values.shape[1]] = torch.where(inputs.mask, inputs.values, value)
+    return Padded(values, inputs.lengths)
+
+
+def test_log_probabilities_are_those_of_pytorch(finetuned, recogniser, waves):
+    exact = load_recogniser(finetuned, precision="fp32")
+    found = load_recogniser(recogniser)
+    assert found.vocabulary == exact.vocabulary
+    longest = max(map(len, waves))
+    for chosen, size in ((waves, longest), (waves, longest + 7777), (waves[1:2], len(waves[1]))):
+        expected = exact.log_probabilities(pad(chosen))
+        result = found.log_probabilities(filled(chosen, size, 3.0))
+        assert result.lengths.tolist() == expected.lengths.tolist()
+        time = expected.values.shape[1]
+        assert not result.values[:, time:].any()
+        assert (result.values[:, :time] - expected.values)[expected.mask].abs().max() < 1e-4
+    for samples in (0, 400, 880, 16000, 16639, 16640):
+        assert found.frontend.frames(samples) == exact.frontend.frames(samples)
+
+
+def test_an_exported_recogniser_transcribes(tmp_path, sonorant, finetuned, recogniser, few, clip):
+    samples, rate = soundfile.read(clip.path)
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, samples, rate)
+    expected = sonorant("transcribe", finetuned, path, few, "--precision", "fp32")
+    assert sonorant("transcribe", recogniser, path, few).out == expected.out
+
+
+def test_the_program_of_the_documentation_works(tmp_path, monkeypatch, capsys, sonorant, recogniser, clip):
+    program = re.search(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)[1]
+    path, script = tmp_path / "speech.wav", tmp_path / "program.py"
+    soundfile.write(path, load(clip, 16000), 16000)
+    script.write_text(program)
+    monkeypatch.setattr(sys, "argv", [str(script), str(recogniser), str(path)])
+    runpy.run_path(str(script))
+    assert capsys.readouterr().out.split() == sonorant("transcribe", recogniser, path).out.split()
+
+
+def test_a_layer_of_an_encoder_and_int8(tmp_path, sonorant, pretrained, waves):
+    for precision in ("fp32", "int8"):
+        path = tmp_path / f"{precision}.onnx"
+        words = ("export", pretrained, "--layer", "layer_0", "--out", path, "--precision", precision)
+        assert sonorant(*words).code == 0
+    from sonorant.recipes.settings import load_encoder
+
+    inputs = pad(waves)
+    with torch.inference_mode():
+        expected = load_encoder(pretrained).eval()(inputs)
+    mask = Padded(expected.layers[0], expected.lengths).mask
+    for precision, low, high in (("fp32", 0, 1e-4), ("int8", 1e-5, 0.1)):
+        session = onnxruntime.InferenceSession(tmp_path / f"{precision}.onnx")
+        metadata = session.get_modelmeta().custom_metadata_map
+        assert (metadata["layer"], metadata["precision"], metadata["rate"]) == ("layer_0", precision, "16000")
+        given = {"samples": inputs.values.numpy(), "lengths": inputs.lengths.numpy()}
+        features, frames = session.run(["features", "frames"], given)
+        assert frames.tolist() == expected.lengths.tolist()
+        error = np.linalg.norm((torch.from_numpy(features) - expected.layers[0])[mask])
+        assert low <= error / np.linalg.norm(expected.layers[0][mask]) < high
+
+
+CONTEXTS = {
+    "conformer": {"name": "conformer", "dim": 16, "layers": 1, "heads": 2, "kernel": 7},
+    "transformer": {"name": "transformer", "dim": 16, "layers": 1, "heads": 2, "position_kernel": 8,
+                    "position_groups": 2},
+    "lstm": {"name": "lstm", "dim": 16, "layers": 1, "bidirectional": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_every_kind_of_encoder_can_be_exported(tmp_path, context, waves):
+    from sonorant.recipes.export import Features, write_network
+
+    torch.manual_seed(0)
+    frontend = {"name": "log_mel", "mels": 20} if context == "lstm" else {"name": "convolutions", "dim": 8}
+    model = build(convert({"frontend": frontend, "context": CONTEXTS[context]}, EncoderConfig)).eval()
+    network = Features(model, "layer_0")
+    write_network(network, tmp_path / "it.onnx", "features", {}, precision="fp32")
+    session = onnxruntime.InferenceSession(tmp_path / "it.onnx")
+    for chosen in (waves, waves[:1]):
+        inputs = pad(chosen)
+        with torch.inference_mode():
+            expected, _ = network(inputs.values, inputs.lengths)
+        longer = filled(chosen, inputs.values.shape[1] + 5000, 3.0)
+        found, _ = session.run(None, {"samples": longer.values.numpy(), "lengths": longer.lengths.numpy()})
+        assert np.abs(found[:, : expected.shape[1]] - expected.numpy()).max() < 1e-4
+
+
+def test_what_cannot_be_exported_or_used_is_refused(tmp_path, sonorant, finetuned, pretrained, clip):
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"this is no graph")
+    for words, told in (
+        (["export", finetuned, "--out", tmp_path / "it.pt"], "it.pt: has to end in .onnx"),
+        (["export", finetuned, "--out", other, "--precision", "bf16"], "'bf16' is not one of fp32, int8"),
+        (
+            ["export", pretrained, "--out", other, "--layer", "layer_9"],
+            "layer: 'layer_9' is not one of front",
+        ),
+        (["transcribe", other, clip.path], "other.onnx: not an ONNX file, or damaged"),
+        (["transcribe", tmp_path / "none.onnx", clip.path], "none.onnx: cannot be read: no such file"),
+        (["transcribe", other, clip.path, "--precision", "int8"], "has its own; leave out --precision int8"),
+    ):
+        done = sonorant(*words)
+        assert (done.code, told in done.line) == (2, True), done
