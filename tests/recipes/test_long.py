@@ -63,8 +63,10 @@ def test_stretches_join_to_the_frames_of_the_whole(tmp_path, recording, small, m
     for layer in ("frontend", "layer_0", "layer_1"):
         found, expected = (stored(tmp_path / name, layer) for name in ("stretches", "whole"))
         for name in ("short", "long"):
-            # half precision, and audio that was rounded to 16 bits for the whole
-            torch.testing.assert_close(found[name], expected[name], rtol=0.01, atol=0.02)
+            # half precision, and the audio of the whole was rounded to 16 bits, which silence notices
+            error = (found[name] - expected[name]).norm(dim=1) / expected[name].norm(dim=1)
+            assert error.max() < 0.05
+            assert error.mean() < 0.003
 
 
 def test_sections_join_to_those_of_the_whole(tmp_path, recording, small, monkeypatch):
