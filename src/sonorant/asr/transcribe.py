@@ -44,8 +44,11 @@ class TranscribeConfig(Config, frozen=True, kw_only=True):
 class Framing(Protocol):
     """How waveforms become frames: what transcribing needs of a front end."""
 
-    rate: int  # samples a second
-    stride: int  # samples from one frame to the next
+    @property
+    def rate(self) -> int: ...  # samples a second
+
+    @property
+    def stride(self) -> int: ...  # samples from one frame to the next
 
     def frames(self, samples: int) -> int: ...
 

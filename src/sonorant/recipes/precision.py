@@ -32,10 +32,8 @@ def prepared(
             raise ConfigError("precision: int8 needs a processor with AVX-512 VNNI (use auto)")
         model = copy.deepcopy(model)
         int8_linears(model)
-    kind: Literal["auto", "bf16", "fp32"] = "auto"
-    if precision == "fp32" or precision == "bf16":
-        kind = precision
-    dtype = autocast_type(kind, device)
+    kinds: dict[str, Literal["bf16", "fp32"]] = {"bf16": "bf16", "fp32": "fp32"}
+    dtype = autocast_type(kinds.get(precision, "auto"), device)
 
     def computing() -> AbstractContextManager[object]:
         stack = ExitStack()
