@@ -32,11 +32,12 @@ class Int8Linear(nn.Module):
         vectors = values.flatten(0, -2).float()
         steps = vectors.abs().amax(1, keepdim=True).clamp_(min=1e-30).div_(_STEPS)
         rounded = (vectors / steps).add_(_ZERO + 0.5).to(torch.uint8)
-        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+        product = torch.ops.onednn.qlinear_pointwise(
             rounded, 1.0, _ZERO, self.weight, self.steps, self.zeros, None, 1.0, 0, output, "none", [], ""
         )
         torch.addcmul(self.bias.to(output), product, steps.to(output), out=product)
-        return product.unflatten(0, values.shape[:-1])
+        outputs: Tensor = product.unflatten(0, values.shape[:-1])
+        return outputs
 
 
 def int8_linears(module: nn.Module) -> None:
