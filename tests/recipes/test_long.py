@@ -82,13 +82,13 @@ def test_sections_join_to_those_of_the_whole(tmp_path, recording, small, monkeyp
 def test_no_more_than_a_stretch_is_encoded_at_once(tmp_path, recording, small):
     model, seen = encoder(), []
     model.frontend.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].values.numel()))
-    extract(model, recording, tmp_path / "stretches", provenance={})
-    extract(model, recording, tmp_path / "sections", provenance={}, sections=0.5)
+    extract(model, recording, tmp_path / "stretches", provenance={}, precision="fp32")
+    extract(model, recording, tmp_path / "sections", provenance={}, sections=0.5, precision="fp32")
     assert 16000 * SHORT - 640 <= max(seen) <= 16000 * (SHORT + 1)  # sections see a little of each other
 
 
 def test_only_the_layers_that_are_asked_for_are_kept(tmp_path, recording, small):
-    extract(encoder(), recording, tmp_path / "one", provenance={}, layers=["layer_1"])
+    extract(encoder(), recording, tmp_path / "one", provenance={}, layers=["layer_1"], precision="fp32")
     assert FeatureStore(tmp_path / "one").layers == ("layer_1",)
 
 
