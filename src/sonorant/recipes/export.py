@@ -71,6 +71,10 @@ def export(run: Path, out: Path, *, layer: str | None = None, precision: str = "
     if precision not in ("fp32", "int8"):
         raise ConfigError(f"precision: {precision!r} is not one of fp32, int8")
     network, output, metadata = _network(run, layer)
+    if any(isinstance(part, nn.RNNBase) for part in network.modules()):
+        raise ConfigError(
+            f"{run}: PyTorch's exporter fails on GRU and LSTM (a Transformer or Conformer works)"
+        )
     write_network(network, out, output, metadata, precision=precision)
 
 
