@@ -23,7 +23,7 @@ from sonorant.train import distributed
 
 
 def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
-    """Trains, or continues, and gives the checkpoint with the best label-free score (or the last one).
+    """Trains, or continues, and gives the best checkpoint by its label-free score (or the last one).
 
     ConfigError: settings do not go together.
     """
@@ -81,14 +81,15 @@ def _scoring(config: ScoreConfig, layers: int, run: Path) -> Callable[[Encoder, 
 def _score(
     encoder: Encoder, config: ScoreConfig, clips: Sequence[Clip], folder: Path, step: int
 ) -> dict[str, float]:
-    """The label-free score of the best layer, and which one that is."""
+    """The label-free score of the best layer with its interval, and which layer that is."""
     shutil.rmtree(folder, ignore_errors=True)
     extract_to_score(encoder, clips, folder, provenance={"step": step})
     encoder.train()
     scores = label_free_scores(folder, config)
     shutil.rmtree(folder)
     best = max(scores, key=lambda name: scores[name].bound.nats)
-    return {"score": scores[best].bound.nats, "score_layer": float(best.rpartition("_")[2])}
+    bound, number = scores[best].bound, float(best.rpartition("_")[2])
+    return {"score": bound.nats, "score_low": bound.low, "score_high": bound.high, "score_layer": number}
 
 
 def label_free_scores(folder: Path, config: ScoreConfig) -> dict[str, Score]:
