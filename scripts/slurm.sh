@@ -14,7 +14,7 @@
 # machine; two minutes before its time is over, it requeues itself. Either way it goes on from the last checkpoint.
 set -euo pipefail
 processes=${PROCESSES:-${SLURM_GPUS_ON_NODE:?set PROCESSES, the number of processes on each machine}}
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(((${SLURM_CPUS_PER_TASK:-$processes} + processes - 1) / processes))}
 
 requeue() {
@@ -23,6 +23,6 @@ requeue() {
 trap requeue USR1
 
 srun "${PYTHON:-python3}" -m torch.distributed.run --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "$processes" \
-    --rdzv-id "$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}" --rdzv-backend c10d --rdzv-endpoint "$first:${PORT:-29500}" \
+    --rdzv-id "$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}" --rdzv-backend c10d --rdzv-endpoint "${hosts[0]}:${PORT:-29500}" \
     --max-restarts "${RESTARTS:-3}" -m sonorant "$@" &
 wait $!

@@ -34,7 +34,7 @@ FROZEN = {
     "finetune": ["config", "overrides", "--quiet", "-q", "--json"],
     "extract": [
         *["run", "manifest", "--out", "-o", "--untrained", "--no-untrained", "--layer", "--to-score"],
-        *["--seed", "--quiet", "-q"],
+        *["--seed", "--precision", "--quiet", "-q"],
     ],
     "measure": [
         *["features", "--manifest", "--layer", "--targets", "--target-layer", "--curve", "--no-curve"],
@@ -48,7 +48,8 @@ FROZEN = {
         *["features", "--manifest", "--layer", "--items", "--distance", "--limit", "--other-speakers"],
         *["--seed", "--out", "-o", "--json"],
     ],
-    "transcribe": ["run", "audio", "--out", "-o", "--format", "--beam"],
+    "transcribe": ["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],
+    "export": ["run", "--out", "-o", "--layer", "--precision"],
     "report": ["run"],
     "profile": ["config", "overrides", "--json"],
     "demo": ["--out", "-o", "--minutes", "--seed", "--json"],

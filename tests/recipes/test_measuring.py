@@ -27,7 +27,12 @@ def test_features_are_those_of_the_best_checkpoint(features, tmp_path, sonorant,
     assert set(store.ids) == {clip.id for clip in read(speech)}
     best = checkpoint.read_state(checkpoint.latest(pretrained)).best_step
     folder = pretrained / f"step_{best:07d}"
-    assert store.provenance == {"checkpoint": str(folder), "untrained": False, "manifest": str(speech)}
+    assert store.provenance == {
+        "checkpoint": str(folder),
+        "untrained": False,
+        "manifest": str(speech),
+        "precision": "auto",
+    }
     assert (
         sonorant("extract", folder, speech, "--out", tmp_path / "same", "-q", "--layer", "layer_1").code == 0
     )
