@@ -37,36 +37,12 @@ def test_a_run_tells_its_figures_and_keeps_its_best_checkpoint(pretrained):
     measured = {row["step"]: row for row in rows if "score" in row}
     assert list(measured) == [2, 4, 6]
     assert all(row["validation_loss"] > 0 and row["score_layer"] in (0, 1) for row in measured.values())
+    assert all(row["score_low"] <= row["score"] <= row["score_high"] for row in measured.values())
     state = checkpoint.read_state(checkpoint.latest(pretrained))
     best = max(measured.values(), key=lambda row: row["score"])
-    assert (state.best, state.least) == (best["score"], best["score_low"])
-    assert all(row["score_low"] <= row["score"] <= row["score_high"] for row in measured.values())
-    # the tests' scores are too uncertain to tell one checkpoint from another
-    assert state.best_step == max(step for step, row in measured.items() if row["score"] >= state.least)
+    assert (state.best, state.best_step) == (best["score"], best["step"])
     assert set(steps(pretrained)) == {state.best_step, 6}
     assert not (pretrained / "scoring").exists()
-
-
-@pytest.mark.parametrize(
-    ("scores", "best"),
-    [
-        ([(0.1, 0.05), (0.3, 0.2), (0.25, 0.0)], 6),  # not to be told apart: the one trained longest
-        ([(0.1, 0.05), (0.3, 0.2), (0.15, 0.0)], 4),  # clearly fallen
-        ([(0.3, 0.2), (0.25, 0.1), (0.19, 0.1)], 4),  # falling slowly: compared with the highest alone
-    ],
-)
-def test_the_best_checkpoint_is_the_last_that_reaches_the_interval_of_the_highest_score(
-    scores, best, tmp_path, sonorant, tiny, scored, monkeypatch
-):
-    told = iter(scores)
-
-    def score(*_):
-        value, low = next(told)
-        return {"score": value, "score_low": low, "score_layer": 0.0}
-
-    monkeypatch.setattr("sonorant.recipes.pretrain._score", score)
-    done = sonorant("pretrain", tiny, f"out={tmp_path / 'run'}", *scored, "--json", "-q")
-    assert done.json["best"] == str(tmp_path / "run" / f"step_{best:07d}")
 
 
 def test_the_lowest_validation_loss_is_the_best_where_nothing_is_scored(tmp_path, sonorant, tiny, few):

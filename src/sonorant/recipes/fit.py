@@ -45,8 +45,8 @@ class Job:
     settings: dict[str, Any]  # the whole configuration, as it is saved
     validation: Dataset | None = None
     score: Callable[[Encoder, int], dict[str, float]] | None = None
-    """Figures of the encoder at a step: `score`, the higher the better, and `score_low`, the lower end of its
-    interval. Called before each checkpoint, on rank 0; the best one is kept."""
+    """Figures of the encoder at a step, `score` among them: the higher the better. Called before each
+    checkpoint, on rank 0; the best one is kept."""
 
 
 def fit(job: Job, *, quiet: bool = False) -> Path:
@@ -54,9 +54,8 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
 
     To be called within `distributed.session()`.
 
-    The best is the last one whose score reaches the interval of the highest score: among those that the score
-    cannot tell apart, the one that was trained longest. Without scores it is the one with the lowest
-    validation loss, without either the last one. ConfigError: the run was begun with other settings.
+    The best is the one with the highest score, without scores the one with the lowest validation loss,
+    without either the last one. ConfigError: the run was begun with other settings.
     """
     device = distributed.device()
     folder = distributed.first(partial(_last, job))
@@ -174,21 +173,13 @@ def _measured(job: Job, state: State, epochs: Epochs, step: int, log: Log) -> St
     with alone():
         figure = _figure(job, step, log)
     state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
-    if figure is None:
-        return state
-    merit, low = figure
-    if state.best is None or merit > state.best:
-        state = msgspec.structs.replace(state, best=merit, least=low)
-    return (
-        state
-        if state.least is not None and merit < state.least
-        else msgspec.structs.replace(state, best_step=step)
-    )
+    if figure is not None and (state.best is None or figure > state.best):
+        state = msgspec.structs.replace(state, best=figure, best_step=step)
+    return state
 
 
-def _figure(job: Job, step: int, log: Log) -> tuple[float, float] | None:
-    """What tells how good a checkpoint is, the higher the better, and the lower end of its interval; None
-    where nothing does."""
+def _figure(job: Job, step: int, log: Log) -> float | None:
+    """What tells how good a checkpoint is, the higher the better; None where nothing does."""
     figures: dict[str, float] = {}
     if job.validation is not None:
         figures["validation_loss"] = validation_loss(job.objective, job.validation, job.config)
@@ -197,8 +188,8 @@ def _figure(job: Job, step: int, log: Log) -> tuple[float, float] | None:
     if not figures:
         return None
     log.row(step, figures)
-    merit = figures.get("score", -figures.get("validation_loss", math.nan))
-    return (merit, figures.get("score_low", merit)) if math.isfinite(merit) else None
+    figure = figures.get("score", -figures.get("validation_loss", math.nan))
+    return figure if math.isfinite(figure) else None
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from sonorant.train import distributed
 
 
 def pretrain(config: PretrainConfig, *, quiet: bool = False) -> Path:
-    """Trains, or continues, and gives the best checkpoint by its label-free score (or the last one).
+    """Trains, or continues, and gives the checkpoint with the best label-free score (or the last one).
 
     ConfigError: settings do not go together.
     """

@@ -45,9 +45,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     total: int  # steps of the whole training, fixed when it began
     epoch: int = 0
     batch: int = 0  # in the epoch: the next one to train on
-    best: float | None = None  # the highest figure of merit so far
-    least: float | None = None  # what cannot be told from it: the lower end of its interval
-    best_step: int | None = None  # the last one that reaches it
+    best: float | None = None  # the best validation score so far
+    best_step: int | None = None
     format: int = FORMAT
     torch: str = str(torch.__version__)
 
