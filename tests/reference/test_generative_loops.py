@@ -1,4 +1,4 @@
-"""Guards Mockingjay, TERA and VQ-APC against re-implementations in plain loops, one frame at a time."""
+"""Guards Mockingjay, TERA, VQ-APC and NPC against re-implementations in plain loops, one frame at a time."""
 
 import math
 
@@ -6,10 +6,11 @@ import torch
 
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.log_mel import LogMelConfig
+from sonorant.encoders.masked_convolutions import MaskedConvolutionsConfig
 from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.transformer import TransformerConfig
 from sonorant.nn.masking import span_mask
-from sonorant.objectives import mockingjay, tera, vq_apc
+from sonorant.objectives import mockingjay, npc, tera, vq_apc
 from sonorant.types import Batch, Padded, pad
 
 SIZES = (3000, 1500, 4100, 2600, 3300, 2000) * 5
@@ -139,3 +140,49 @@ def test_vq_apc_predicts_from_the_codeword_with_the_largest_noisy_score():
     assert used == set(range(5))
     assert loss.count == count > 0
     torch.testing.assert_close(loss.total, torch.tensor(total), rtol=1e-5, atol=0)
+
+
+def test_npc_predicts_every_frame_from_those_around_it():
+    context = MaskedConvolutionsConfig(dim=4, layers=2, kernel=9, mask=3, dropout=0)
+    objective = npc.Config(groups=1, entries=5).build(encoder(context)).eval()
+    objective.predict.weight.data.mul_(5)
+    network = objective.encoder.context
+    torch.manual_seed(1)
+    short = Batch(pad([torch.randn(2200), torch.randn(1100)]), (0, 1))
+    frames = objective.encoder.frontend(short.inputs)
+    total, count = 0.0, 0
+    for values, length in zip(frames.values, frames.lengths.tolist(), strict=True):
+        states = objective.encoder.projection(values[:length])
+        read = torch.zeros(length, 4)
+        for index, (block, reader) in enumerate(zip(network.spreaders, network.readers, strict=True)):
+            states = torch.stack([spread(block, states, t) for t in range(length)])
+            for t in range(length):
+                read[t] += look(reader.convolution, states, t, hole=1 + index + 1, reach=4)
+        for t in range(length):
+            scores = objective.quantizer.logits(read[t]).tolist()
+            word = objective.quantizer.codewords[0, scores.index(max(scores))]
+            predicted = objective.predict(word).tolist()
+            total += sum(abs(x - y) for x, y in zip(values[t].tolist(), predicted, strict=True)) / 6
+            count += 1
+    loss = objective(short)
+    assert loss.count == count > 0
+    torch.testing.assert_close(loss.total, torch.tensor(total), rtol=1e-5, atol=0)
+
+
+def spread(block, states, t):
+    """A block at step t: the frames beside it, then each for itself."""
+    around = block.convolution.bias.clone()
+    for offset in (-1, 0, 1):
+        if 0 <= t + offset < len(states):
+            around = around + block.convolution.weight[:, :, offset + 1] @ states[t + offset]
+    seen = block.linear_norm(block.linear(torch.relu(block.convolution_norm(around))))
+    return torch.relu(states[t] + seen)
+
+
+def look(convolution, states, t, *, hole, reach):
+    """What is read at step t from the frames further away than `hole`, up to `reach`."""
+    read = convolution.bias.clone()
+    for offset in range(-reach, reach + 1):
+        if abs(offset) > hole and 0 <= t + offset < len(states):
+            read = read + convolution.weight[:, :, offset + reach] @ states[t + offset]
+    return torch.tanh(read)
