@@ -154,7 +154,7 @@ def test_npc_predicts_every_frame_from_those_around_it():
     for values, length in zip(frames.values, frames.lengths.tolist(), strict=True):
         states = objective.encoder.projection(values[:length])
         read = torch.zeros(length, 4)
-        for index, (block, reader) in enumerate(zip(network.spreaders, network.readers, strict=True)):
+        for index, (block, reader) in enumerate(zip(network.layers, network.readers, strict=True)):
             states = torch.stack([spread(block, states, t) for t in range(length)])
             for t in range(length):
                 read[t] += look(reader.convolution, states, t, hole=1 + index + 1, reach=4)

@@ -49,7 +49,7 @@ class MaskedConvolutions(Context):
         self.config = config
         self.dim = config.dim
         self.causal = False
-        self.spreaders = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(_Block(config) for _ in range(config.layers))
         self.readers = nn.ModuleList(
             _Reader(config.dim, kernel=config.kernel, mask=config.mask + 2 * (index + 1))
             for index in range(config.layers)
@@ -59,7 +59,7 @@ class MaskedConvolutions(Context):
         values: Tensor = frames.zeroed().values.float()
         read = torch.zeros_like(values)
         outputs = []
-        for block, reader in zip(self.spreaders, self.readers, strict=True):
+        for block, reader in zip(self.layers, self.readers, strict=True):
             values = Padded(block(values), frames.lengths).zeroed().values
             read = read + reader(values)
             outputs.append(read)
