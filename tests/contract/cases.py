@@ -24,6 +24,14 @@ FRONTENDS = {
 CONTEXTS = {
     "gru": {"name": "gru", "dim": 16, "layers": 2},
     "lstm": {"name": "lstm", "dim": 16, "layers": 2},
+    "masked_convolutions": {
+        "name": "masked_convolutions",
+        "dim": 16,
+        "layers": 2,
+        "kernel": 9,
+        "mask": 3,
+        "dropout": 0.0,
+    },
     "transformer": {
         "name": "transformer",
         "dim": 16,

@@ -28,6 +28,8 @@ MEL = {"name": "log_mel"}
         ({"name": "gru", "layers": 0}, "encoder.context.layers: expected int >= 1: 0"),
         ({"name": "gru", "dropout": 1.5}, "encoder.context.dropout: expected float < 1"),
         ({"name": "elman"}, "encoder.context"),
+        ({"name": "masked_convolutions", "kernel": 13}, "kernel above mask [+] 2 [*] layers = 13"),
+        ({"name": "masked_convolutions", "mask": 4}, "must be odd"),
     ],
 )
 def test_impossible_sizes_are_refused(context, message):

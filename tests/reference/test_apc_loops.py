@@ -1,5 +1,6 @@
 """Guards APC's loss against a re-implementation in plain loops."""
 
+import pytest
 import torch
 
 from sonorant.encoders.build import EncoderConfig, build
@@ -9,10 +10,11 @@ from sonorant.objectives.apc import Config
 from sonorant.types import Batch, pad
 
 
-def test_the_loss_is_the_sum_over_every_target_one_by_one():
+@pytest.mark.parametrize("shift", [1, 4, 13])
+def test_the_loss_is_the_sum_over_every_target_one_by_one(shift):
     torch.manual_seed(3)
     encoder = build(EncoderConfig(frontend=LogMelConfig(mels=6), context=GRUConfig(dim=8, layers=1)))
-    objective = Config(shift=4).build(encoder)
+    objective = Config(shift=shift).build(encoder)
     batch = Batch(pad([torch.randn(n) for n in (3000, 1500, 800, 2200)]), (0, 1, 2, 3))
 
     frames = encoder.frontend(batch.inputs)
@@ -22,9 +24,9 @@ def test_the_loss_is_the_sum_over_every_target_one_by_one():
     for utterance, (values, length) in enumerate(
         zip(frames.values.tolist(), frames.lengths.tolist(), strict=True)
     ):
-        for t in range(length - 4):
+        for t in range(length - shift):
             error = difference = 0.0
-            for d, target in enumerate(values[t + 4]):
+            for d, target in enumerate(values[t + shift]):
                 terms = [w * h for w, h in zip(weight[d], hidden[utterance][t], strict=True)]
                 error += abs(target - (sum(terms) + bias[d]))
                 difference += abs(target - values[t][d])

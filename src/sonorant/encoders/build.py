@@ -7,12 +7,13 @@ from sonorant.encoders.base import Context, Encoder, Frontend
 from sonorant.encoders.conformer import Conformer, ConformerConfig
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
+from sonorant.encoders.masked_convolutions import MaskedConvolutions, MaskedConvolutionsConfig
 from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
 from sonorant.encoders.sizes import Probability
 from sonorant.encoders.transformer import Transformer, TransformerConfig
 
 FrontendConfig = LogMelConfig | ConvolutionsConfig
-ContextConfig = GRUConfig | LSTMConfig | TransformerConfig | ConformerConfig
+ContextConfig = GRUConfig | LSTMConfig | TransformerConfig | ConformerConfig | MaskedConvolutionsConfig
 
 
 class EncoderConfig(Config, frozen=True, kw_only=True):
@@ -45,5 +46,7 @@ def context(config: ContextConfig) -> Context:
             return Transformer(config)
         case ConformerConfig():
             return Conformer(config)
+        case MaskedConvolutionsConfig():
+            return MaskedConvolutions(config)
         case _:
             assert_never(config)

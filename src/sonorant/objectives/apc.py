@@ -16,6 +16,8 @@ from msgspec import Meta
 from torch import nn
 
 from sonorant.encoders.base import Encoder
+from sonorant.encoders.checks import check_causal, check_fixed_frames
+from sonorant.nn.prediction import ahead_loss
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss
 
@@ -27,15 +29,8 @@ class Config(ObjectiveConfig, frozen=True, kw_only=True):
 
     def build(self, encoder: Encoder) -> "APC":
         """ValueError: a context that sees the future, or frames that are learned."""
-        if not encoder.context.causal:
-            raise ValueError(
-                "apc: predicts the future, which encoder.context sees already: choose a causal one"
-            )
-        if any(True for _ in encoder.frontend.parameters()):
-            raise ValueError(
-                "apc: predicts the front end's frames, and a front end that learns would make them "
-                "easy: choose log_mel for encoder.frontend"
-            )
+        check_causal(encoder, "apc")
+        check_fixed_frames(encoder, "apc")
         return APC(encoder, self)
 
 
@@ -50,15 +45,5 @@ class APC(Objective):
     def forward(self, batch: Batch) -> Loss:
         frames = self.encoder.frontend(batch.inputs)
         hidden = self.encoder.context(self.encoder.project(frames)).last
-        real = frames.mask[:, self.shift :]
-        targets = frames.values[:, self.shift :][real]
-        predicted = self.predict(hidden.values[:, : -self.shift][real])
-        error = (targets - predicted).abs().mean(-1).sum()
-        copied = (targets - frames.values[:, : -self.shift][real]).abs().mean(-1).sum()
-        count = real.sum()
-        metrics = {
-            "error": error.detach() / count.clamp(min=1),
-            "error_of_copying": copied / count.clamp(min=1),
-            "relative_error": error.detach() / copied.clamp(min=1e-12),  # below 1: better than repeating x_t
-        }
-        return Loss(error, count, metrics)
+        known = hidden.values[:, : -self.shift][frames.mask[:, self.shift :]]
+        return ahead_loss(self.predict(known), frames, shift=self.shift)
