@@ -46,9 +46,9 @@ def test_the_defaults_are_the_papers():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="cpc: predicts the future, .* choose a causal one"):
+    with pytest.raises(ValueError, match=r"cpc: predicts the future, .* choose a causal one"):
         objective(GRUConfig(dim=16, layers=1, bidirectional=True))
-    with pytest.raises(ConfigError, match="twice heads 6 must divide encoder.context.dim 16"):
+    with pytest.raises(ConfigError, match=r"twice heads 6 must divide encoder.context.dim 16"):
         objective(heads=3)
 
 

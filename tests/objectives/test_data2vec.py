@@ -56,7 +56,7 @@ def test_the_defaults_are_the_papers():
 def test_contexts_without_enough_blocks_are_refused():
     with pytest.raises(ValueError, match=r"encoder.context has none: choose transformer or conformer"):
         objective(GRUConfig(dim=16, layers=2))
-    with pytest.raises(ValueError, match="top_layers is 3, but encoder.context has 2 layers"):
+    with pytest.raises(ValueError, match=r"top_layers is 3, but encoder.context has 2 layers"):
         objective(top_layers=3)
 
 

@@ -17,7 +17,7 @@ EPSILON = 1e-5  # of the variance, as in PyTorch's instance normalisation
 
 class Teacher(nn.Module):
     """data2vec's teacher: an exponential moving average of a context network (Baevski et al. 2022,
-    https://arxiv.org/abs/2202.03555, section 3.2).
+    https://arxiv.org/abs/2202.03555, section 3.3).
 
     Its parameters have no gradient and it is always in evaluation mode. Convolutional positions are the
     student's own, and so is all that comes before the context network. Both were copies of equal weights at

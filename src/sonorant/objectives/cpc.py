@@ -1,25 +1,26 @@
 """CPC: tell the frames that come next from others, by all that came before.
 
 A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
-https://arxiv.org/abs/1807.03748; as modified by M. Riviere, A. Joulin, P.-E. Mazare, E. Dupoux, "Unsupervised
-Pretraining Transfers Well Across Languages", ICASSP 2020, https://arxiv.org/abs/2002.02848
+https://arxiv.org/abs/1807.03748; as modified by M. Riviere, A. Joulin, P.-E. Mazare, E. Dupoux,
+"Unsupervised Pretraining Transfers Well Across Languages", ICASSP 2020, https://arxiv.org/abs/2002.02848
 
-With z_t the frames of an utterance of T frames, c_t the output of a causal network that has read z_1 .. z_t,
-W_k the predictor of step k and N_t other frames,
+With z_t the frames of an utterance of T frames, c_t the output of a causal network that has read z_1 ..
+z_t, W_k the predictor of step k and N_t other frames,
 
-    f_k(x, t) = z_x^T W_k(c_1 .. c_t) / d                                             (2018, eq. 3, without exp)
-    L = - sum over t, k of log( exp f_k(z_{t+k}, t) / sum over z in {z_{t+k}} and N_t of exp f_k(z, t) )
-                                                                                               (2018, eq. 4)
+    f_k(z, t) = z^T W_k(c_1 .. c_t) / d                                    (2018, the logarithm of eq. 3)
+    L = - sum over t, k of log( exp f_k(z_{t+k}, t)
+                                / sum over z in {z_{t+k}} and N_t of exp f_k(z, t) )        (2018, eq. 4)
 
-for k = 1 .. K and t = 1 .. T - K. Of 2020 are the predictors, one causal Transformer layer for each step instead
-of one matrix (`predictor: linear`), and negatives of the same speaker: here of the same utterance, or of the
-batch. N_t serves all k. The division by the width d is that of the authors' code. Their channel-wise
-normalisation is `norm: layer` of the convolutional front end; with `norm: group` all frames know the utterance.
+for k = 1 .. K and t = 1 .. T - K. Of 2020 are the predictors, one causal Transformer layer for each step
+instead of one matrix (`predictor: linear`), and negatives of the same speaker: here of the same utterance,
+or of the batch. N_t serves all k. The division by the width d is that of the authors' code. Their
+channel-wise normalisation is `norm: layer` of the convolutional front end; with `norm: group` all frames
+know the utterance.
 
-Deviations: frames are those of this project's front ends (the convolutions give 50 a second instead of 100, so
-that as many steps reach twice as far); a drawn negative that is the target is left out; the layers' positions are
-rotary instead of learned; where frames and context differ in width, a linear map follows the layer. Log-mel frames
-are standardised over the utterance, of which the first frame then knows the mean.
+Deviations: frames are those of this project's front ends (the convolutions give 50 a second instead of 100,
+so that as many steps reach twice as far); a drawn negative that is the target is left out; the layers'
+positions are rotary instead of learned; where frames and context differ in width, a linear map follows the
+layer. Log-mel frames are standardised over the utterance, of which the first frame then knows the mean.
 """
 
 from collections.abc import Sequence

@@ -3,24 +3,24 @@
 A. Baevski, W.-N. Hsu, Q. Xu, A. Babu, J. Gu, M. Auli, "data2vec: A General Framework for Self-supervised
 Learning in Speech, Vision and Language", ICML 2022, https://arxiv.org/abs/2202.03555
 
-The student sees the utterance with spans of projected frames replaced by a learned embedding, and f_t(x) is a
-linear map of its output. The teacher's weights Delta follow the student's theta; it sees everything. With
+The student sees the utterance with spans of projected frames replaced by a learned embedding, and f_t(x) is
+a linear map of its output. The teacher's weights Delta follow the student's theta; it sees everything. With
 a_t^l the output of the feed-forward block of its layer l (before it is added to the block's input), each
 channel standardised over the utterance (instance normalisation), of the last K of L layers,
 
-    Delta = tau Delta + (1 - tau) theta                                                      (section 3.2)
+    Delta = tau Delta + (1 - tau) theta                                                      (section 3.3)
     y_t   = 1/K sum over l = L - K + 1 .. L of norm(a_t^l)                                   (section 3.3)
     L     = sum over hidden t of || y_t - f_t(x) ||^2 / sqrt(d)                              (section 3.4)
 
 tau grows linearly from tau_0 to tau_e over the first tau_n updates. Front end, projection and convolutional
-positions are the student's own. The factor 1/sqrt(d), d the width, is that of the authors' code, fairseq, where
-the paper has 1/2.
+positions are the student's own. The factor 1/sqrt(d), d the width, is that of the authors' code, fairseq,
+where the paper has 1/2.
 
 Deviations: statistics of the instance normalisation are those of an utterance's real frames, where fairseq
-counts the padding; the number of hidden frames is each utterance's own, where fairseq hides equally many in all
-utterances of a batch; positions are this project's, where the published model has five convolutions of width
-95. Training does not stop by itself at a collapse: fairseq's does when `target_deviation` is below 0.1 or
-`prediction_deviation` below 0.01 after 5000 updates.
+counts the padding; the number of hidden frames is each utterance's own, where fairseq hides equally many in
+all utterances of a batch; positions are this project's, where the published model has five convolutions of
+width 95. Training does not stop by itself at a collapse: fairseq's does when `target_deviation` is below
+0.1 or `prediction_deviation` below 0.01 after 5000 updates.
 """
 
 import math
