@@ -102,6 +102,16 @@ def test_an_utterance_no_longer_than_the_steps_contributes_nothing(length):
     assert all(torch.isfinite(value) for value in (model(short).total, *figures))
 
 
+def test_what_is_right_is_counted_exactly_in_bfloat16(monkeypatch):
+    model = objective(steps=1)
+    right = torch.tensor([1.0, 0.0]).expand(1, 87, 2)
+    monkeypatch.setattr(model, "logits", lambda *_: [right] * 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(speech(0.9, 0.9, 0.9))
+    assert loss.count == 261  # no number in bfloat16
+    assert loss.metrics["accuracy_1"] == 1
+
+
 def test_training_raises_the_accuracy():
     model, batch = objective(steps=2), speech(0.6, 0.5)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

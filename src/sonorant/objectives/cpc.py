@@ -84,7 +84,7 @@ class CPC(Objective):
         context = self.encoder.context(self.encoder.project(frames)).last.values
         predicted = torch.stack([predict(context) for predict in self.predictors], dim=1)
         total = predicted.new_zeros((), dtype=torch.float32)
-        right = predicted.new_zeros(self.config.steps)
+        right = torch.zeros_like(total)
         for logits in self.logits(predicted, frames, batch.generators()):
             total = total - logits.log_softmax(-1)[..., 0].sum()
             right = right + (logits[..., :1] > logits[..., 1:]).all(-1).sum(1)
