@@ -8,11 +8,11 @@ subclass of `ObjectiveConfig`, and is found by its file name.
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sonorant.config import Config, ConfigError, convert
 from sonorant.encoders.base import Encoder
@@ -40,6 +40,11 @@ class Objective(nn.Module, ABC):
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before the first update, with some batches: what is fitted to data (axes, clusters).
         It stays in buffers."""
+
+    def statistics(self) -> Sequence[Tensor]:
+        """Buffers in single precision that `forward` adds to in training, for `after_step` to use: set to
+        zero before a step, and summed over all ranks behind it, so that all do the same."""
+        return ()
 
     def after_step(self, step: int) -> None:
         """Called after the optimizer's update number `step` (from 1): teachers, queues, temperatures."""

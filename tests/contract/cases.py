@@ -73,6 +73,8 @@ class Case:
             # what fine-tuning freezes and drops is not what the contract is about
             settings |= {"labels": LABELS, "freeze_frontend": False, "freeze_context": 0, "dropout": 0.0}
             settings |= {"channel_mask_probability": 0.0}
+        if "top_layers" in settings:
+            settings |= {"top_layers": 2}  # all there are
         objective = objective_config(override(settings, words)).build(encoder)
         objective.prepare([batch()])
         return objective

@@ -38,6 +38,11 @@ class Context(nn.Module, ABC):
         are what `train.shard` keeps in slices."""
         return ()
 
+    def feedforwards(self) -> tuple[nn.Module, ...]:
+        """Each layer's last feed-forward block, whose output is what the layer adds to its input at the end;
+        none where layers have no such block."""
+        return ()
+
 
 class Encoder(nn.Module):
     """`frontend`, then `project` to the context's width, then `context`.

@@ -1,5 +1,7 @@
 """The Conformer context network."""
 
+from typing import cast
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,6 +62,9 @@ class Conformer(Context):
 
     def blocks(self) -> tuple[nn.Module, ...]:
         return tuple(self.layers)
+
+    def feedforwards(self) -> tuple[nn.Module, ...]:
+        return tuple(cast(_Layer, layer).second for layer in self.layers)
 
 
 class _Layer(nn.Module):

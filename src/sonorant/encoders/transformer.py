@@ -1,6 +1,6 @@
 """The Transformer context network, as in wav2vec 2.0 and its successors."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -79,6 +79,9 @@ class Transformer(Context):
 
     def blocks(self) -> tuple[nn.Module, ...]:
         return () if self.config.layerdrop else tuple(self.layers)
+
+    def feedforwards(self) -> tuple[nn.Module, ...]:
+        return tuple(cast(_Layer, layer).feedforward for layer in self.layers)
 
     def _dropped(self) -> bool:
         """LayerDrop (Fan et al. 2019, https://arxiv.org/abs/1909.11556), from the global generator."""

@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
         self,
         values: Float[Tensor, "batch time dim"],
         *,
-        mask: Bool[Tensor, "batch 1 1 time"] | None = None,
+        mask: Bool[Tensor, "batch 1 queries time"] | None = None,
         angles: Angles | None = None,
     ) -> Float[Tensor, "batch time dim"]:
         """`mask` is True on the steps that may be attended to; None: on all of them."""
@@ -44,7 +44,7 @@ def _attend(
     queries: Float[Tensor, "batch heads time width"],
     keys: Float[Tensor, "batch heads time width"],
     content: Float[Tensor, "batch heads time width"],
-    mask: Bool[Tensor, "batch 1 1 time"] | None,
+    mask: Bool[Tensor, "batch 1 queries time"] | None,
     dropout: float,
 ) -> Float[Tensor, "batch heads time width"]:
     """Scaled dot-product attention, the quickest way that there is for training on a CPU in bfloat16.

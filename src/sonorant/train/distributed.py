@@ -108,7 +108,7 @@ def spread(read: Callable[[], Mapping[str, Tensor]]) -> Iterator[tuple[str, Tens
 @torch.no_grad()
 def sum_gradients(gradients: Sequence[Tensor]) -> None:
     """Replaces each gradient by its sum over ranks, which bring the same ones in the same order."""
-    if world() == 1:
+    if world() == 1 or not gradients:
         return
     shared = memory()
     if shared is not None and shared.sum(list(gradients)):

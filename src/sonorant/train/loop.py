@@ -194,14 +194,17 @@ def _step(
     rate: float,
 ) -> Step:
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    statistics = list(objective.statistics())
     optimizer.zero_grad()
+    for each in statistics:
+        each.zero_()
     objective.train()
     losses = _backward(objective, batches, autocast_type(config.precision, parameters[0].device))
     shares = distributed.gather(_share(objective, batches, losses, parameters))
     count = sum(share.count for share in shares)
     gradients = _gradients(parameters, shares)
-    if not sharding.sharded(objective):  # else they are sums already
-        distributed.sum_gradients(gradients)
+    # in slices, gradients are sums already
+    distributed.sum_gradients([*statistics, *([] if sharding.sharded(objective) else gradients)])
     norm = sharding.whole(torch.nn.utils.get_total_norm(gradients)) / max(count, 1)
     skipped = count == 0 or not math.isfinite(norm)
     if not skipped:
