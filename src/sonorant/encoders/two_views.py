@@ -42,8 +42,8 @@ def embed(encoder: Encoder, seen: View) -> Float[Tensor, "batch dim"]:
     the mean of a normalised frame."""
     frames = encoder.frontend(seen.waves)
     masked = Padded(frames.values.masked_fill(seen.hidden, 0), frames.lengths)
-    context = encoder.context(encoder.project(masked)).last
-    sums: Tensor = context.zeroed().values.float().sum(1)
+    context: Padded = encoder.context(encoder.project(masked)).last
+    sums = context.zeroed().values.float().sum(1)
     return sums / context.lengths[:, None]
 
 

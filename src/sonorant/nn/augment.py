@@ -47,7 +47,7 @@ def coloured_noise(samples: int, exponent: float, generator: Generator) -> Float
     size = _transform_size(samples)
     spectrum = torch.fft.rfft(torch.randn(size, generator=generator))
     weights = torch.arange(len(spectrum)).clamp(min=1) ** (-exponent / 2)
-    noise = torch.fft.irfft(spectrum * weights, n=size)[:samples]
+    noise: Tensor = torch.fft.irfft(spectrum * weights, n=size)[:samples]
     return noise / noise.square().mean().sqrt().clamp(min=1e-12)
 
 
@@ -74,7 +74,7 @@ def reverberate(wave: Wave, response: Float[Tensor, " response"]) -> Wave:
     """The wave in a room, as long and as loud as before; what rings on behind its end is cut off."""
     size = _transform_size(len(wave) + len(response) - 1)
     product = torch.fft.rfft(wave, n=size) * torch.fft.rfft(response, n=size)
-    wet = torch.fft.irfft(product, n=size)[: len(wave)]
+    wet: Tensor = torch.fft.irfft(product, n=size)[: len(wave)]
     powers = wave.square().sum() / wet.square().sum().clamp(min=1e-12)
     return wet * powers.sqrt()
 
@@ -99,7 +99,8 @@ def drop_band(wave: Wave, *, low: float, high: float, rate: int) -> Wave:
     size = _transform_size(len(wave))
     spectrum = torch.fft.rfft(wave, n=size)
     hertz = torch.arange(len(spectrum), device=wave.device) * rate / size
-    return torch.fft.irfft(spectrum.masked_fill((hertz >= low) & (hertz <= high), 0), n=size)[: len(wave)]
+    kept: Tensor = torch.fft.irfft(spectrum.masked_fill((hertz >= low) & (hertz <= high), 0), n=size)
+    return kept[: len(wave)]
 
 
 @lru_cache(maxsize=128)

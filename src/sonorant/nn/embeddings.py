@@ -27,7 +27,7 @@ def spread(embeddings: Embeddings) -> Float[Tensor, ""]:
     """The standard deviation of a unit-length embedding's entries over the batch, times the root of `dim`:
     1 where they point everywhere, 0 where all are the same (Chen and He 2020,
     https://arxiv.org/abs/2011.10566, section 4.1)."""
-    units = F.normalize(embeddings, dim=1)
+    units: Tensor = F.normalize(embeddings, dim=1)
     return units.std(0, correction=0).mean() * units.shape[1] ** 0.5
 
 
@@ -36,7 +36,8 @@ def effective_rank(embeddings: Embeddings) -> Float[Tensor, ""]:
     "The effective rank", EUSIPCO 2007)."""
     values = torch.linalg.svdvals((embeddings - embeddings.mean(0)).double())
     shares = values / values.sum().clamp(min=1e-12)
-    return torch.special.entr(shares).sum().exp().float()
+    entropy: Tensor = torch.special.entr(shares).sum()
+    return entropy.exp().float()
 
 
 def accuracy(first: Embeddings, second: Embeddings) -> Float[Tensor, ""]:
