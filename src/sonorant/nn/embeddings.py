@@ -1,5 +1,7 @@
 """What tells whether embeddings are any good: `batch dim`, a row each. Everything is without gradients."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,7 +30,7 @@ def spread(embeddings: Embeddings) -> Float[Tensor, ""]:
     1 where they point everywhere, 0 where all are the same (Chen and He 2020,
     https://arxiv.org/abs/2011.10566, section 4.1)."""
     units: Tensor = F.normalize(embeddings, dim=1)
-    return units.std(0, correction=0).mean() * units.shape[1] ** 0.5
+    return units.std(0, correction=0).mean() * math.sqrt(units.shape[1])
 
 
 def effective_rank(embeddings: Embeddings) -> Float[Tensor, ""]:
