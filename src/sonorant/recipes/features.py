@@ -1,7 +1,6 @@
 """Features of utterances, layer by layer, from a trained encoder, an untrained one, or log-mel alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, seconds, where
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
+from sonorant.encoders.mfcc import MFCC
 from sonorant.evaluate.store import FeatureWriter, section_bounds
 from sonorant.train import distributed
 from sonorant.train.loop import autocast_type
 from sonorant.types import Padded, pad
 
 FRONTEND = "frontend"
-WINDOW = 0.025  # seconds that a frame of either front end sees, before stacking
 TARGETS = "targets"  # the folder in a store that is made for the label-free score
 SECTION = 0.5  # seconds, where features are made for the label-free score
 Progress = Callable[[int, int], None]
@@ -46,20 +45,17 @@ def extract(
     clip is too short, or a section is.
     """
     frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
-    window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
-    clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= window)
+    clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= frontend.window)
     if not clips:
         raise ConfigError(f"{out}: no clip is long enough for one frame (give longer ones)")
     frame_seconds = frontend.stride / frontend.rate
-    # The middle of the first frame: half a window, and half of what stacking adds.
-    first = WINDOW / 2 + (frame_seconds - _hop(frontend)) / 2
     section = None if sections is None else round(sections / frame_seconds)
     if section is not None and section < 1:
         raise ConfigError(f"sections: {sections} s are shorter than a frame of {frame_seconds} s")
     with FeatureWriter(
         out,
         frame_seconds=frame_seconds,
-        first_centre=first,
+        first_centre=frontend.window / 2 / frontend.rate,  # the middle of the first frame
         provenance=provenance,
         sees_future=section is None and isinstance(encoder, Encoder) and not encoder.context.causal,
         section=section,
@@ -97,12 +93,6 @@ def _chosen(values: dict[str, Tensor], layers: Sequence[str] | None) -> dict[str
     return {layer: frames for layer, frames in values.items() if layers is None or layer in layers}
 
 
-def _hop(frontend: Frontend) -> float:
-    """Seconds from one window to the next before stacking."""
-    stacked = frontend.config.stack if isinstance(frontend, LogMel) else 1
-    return frontend.stride / frontend.rate / stacked
-
-
 def _features(
     encoder: Encoder | Frontend, clips: Sequence[Clip], section: int | None, batch_seconds: float
 ) -> Iterator[tuple[str, dict[str, Float[Tensor, "time dim"]]]]:
@@ -111,9 +101,8 @@ def _features(
     encoder.to(device).eval()
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
     dtype = autocast_type("auto", device)
-    window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
     for batch in Dataset(clips, config).in_order(batch_seconds):
-        pieces = [_pieces(wave, frontend, window, section) for wave in _waves(batch.inputs)]
+        pieces = [_pieces(wave, frontend, section) for wave in _waves(batch.inputs)]
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
@@ -133,14 +122,14 @@ def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
 
 
 def _pieces(
-    wave: Float[Tensor, " samples"], frontend: Frontend, window: int, section: int | None
+    wave: Float[Tensor, " samples"], frontend: Frontend, section: int | None
 ) -> list[Float[Tensor, " samples"]]:
     """The audio of each section, which gives just its frames, or the whole."""
     if section is None:
         return [wave]
     bounds = section_bounds(frontend.frames(len(wave)), section)
     starts = [start * frontend.stride for start in bounds[:-1]]
-    ends = [(end - 1) * frontend.stride + window for end in bounds[1:-1]]
+    ends = [(end - 1) * frontend.stride + frontend.window for end in bounds[1:-1]]
     return [wave[start:end] for start, end in zip(starts, [*ends, len(wave)], strict=True)]
 
 
@@ -164,6 +153,11 @@ def _layers(encoder: Encoder | Frontend, inputs: Padded) -> dict[str, Padded]:
 def log_mel(rate: int = 16000) -> LogMel:
     """The baseline: 80 log-mel energies every 10 ms, standardised over the utterance."""
     return LogMel(LogMelConfig(rate=rate))
+
+
+def mfcc(rate: int = 16000) -> MFCC:
+    """The older baseline, and what HuBERT's first labels are clusters of: 39 dimensions every 10 ms."""
+    return MFCC(rate)
 
 
 def first_minutes(clips: Sequence[Clip], minutes: float) -> list[Clip]:
