@@ -60,7 +60,7 @@ def mfcc(waveforms: Padded, *, rate: int, coefficients: int = 13, mels: int = 23
 
 
 def with_deltas(frames: Padded) -> Padded:
-    """`batch time dim` to `batch time 3*dim`: frames, their slopes and the slopes' slopes, each kind together.
+    """`batch time dim` to `batch time 3*dim`: frames, their slopes, the slopes' slopes, each kind together.
 
     Kaldi's `add-deltas`: the slope is that of the regression line through two frames on either side, the
     second order applies its filter twice, and an utterance's first and last frames go on beyond its ends.
@@ -125,7 +125,8 @@ def _cosines(mels: int, coefficients: int, device: torch.device) -> Float[Tensor
     cosines = (math.pi / mels * places * order).cos() * (2 / mels) ** 0.5
     cosines[:, 0] = mels**-0.5
     lifter = 1 + LIFTER / 2 * (math.pi * order / LIFTER).sin()
-    return (cosines * lifter).float().to(device)
+    columns: Tensor = (cosines * lifter).float()
+    return columns.to(device)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """k-means of more points than memory holds, batch by batch.
 
-D. Sculley, "Web-Scale K-Means Clustering", WWW 2010, https://doi.org/10.1145/1772690.1772862: a centroid moves
-to each point that it is nearest to by one over the number of points it has had, so that it is their mean.
+D. Sculley, "Web-Scale K-Means Clustering", WWW 2010, https://doi.org/10.1145/1772690.1772862: a centroid
+moves to each point that it is nearest to by one over the number of points it has had: it is their mean.
 """
 
 from collections.abc import Callable, Iterable

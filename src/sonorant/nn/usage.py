@@ -6,6 +6,6 @@ from torch import Tensor
 
 
 def perplexity(labels: Int[Tensor, " frames"], codes: int) -> Float[Tensor, ""]:
-    """The number of codes that would be used as evenly: the exponential of the labels' entropy, 1 to `codes`."""
+    """The number of codes that would be used as evenly: the exponential of the labels' entropy."""
     shares = torch.bincount(labels, minlength=codes).float() / max(len(labels), 1)
     return torch.exp(torch.special.entr(shares).sum())

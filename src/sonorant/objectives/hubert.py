@@ -1,4 +1,4 @@
-"""HuBERT: name the cluster of what is hidden, first of MFCC, then of what an earlier model makes of the audio.
+"""HuBERT: name the cluster of what is hidden, first of MFCC, then of an earlier model's frames.
 
 W.-N. Hsu, B. Bolte, Y.-H. H. Tsai, K. Lakhotia, R. Salakhutdinov, A. Mohamed, "HuBERT: Self-Supervised Speech
 Representation Learning by Masked Prediction of Hidden Units", IEEE/ACM TASLP 2021,
@@ -7,15 +7,15 @@ https://arxiv.org/abs/2106.07447
 Spans M of the projected frames become a learned embedding. z_t^k is the label of codebook k for frame t, o_t
 the context's output there, A^k a projection, e_c^k the embedding of code c, sim the cosine, tau = 0.1:
 
-    L_m = - sum over t in M, over k of ln p^k(z_t^k | x with M hidden, t)                      (eq. 1, 2)
-    p^k(c) = exp(sim(A^k o_t, e_c^k) / tau) / sum over c' of exp(sim(A^k o_t, e_c'^k) / tau)       (eq. 3)
-    L = alpha L_m + (1 - alpha) L_u,                             L_u the same over the other frames
+    L_m = - sum over t in M, over k of ln p^k(z_t^k | x with M hidden, t)                   (eq. 1, 2)
+    p^k(c) = exp(sim(A^k o_t, e_c^k) / tau) / sum over c' of exp(sim(A^k o_t, e_c'^k) / tau)    (eq. 3)
+    L = alpha L_m + (1 - alpha) L_u,                          L_u the same over the other frames
 
 `intermediate` gives context layers that predict the same labels too, each with projections and embeddings of
 its own; their losses are added. That is ILS-SSL: C. Wang et al., "Self-Supervised Learning for Speech
-Recognition with Intermediate Layer Supervision", 2021, https://arxiv.org/abs/2112.08778, whose BASE model adds
-the fourth layer of twelve (number 3 here). Of the choices in its authors' code this is `separate_label_embeds`;
-their normalisation of an intermediate pre-norm layer is left out.
+Recognition with Intermediate Layer Supervision", 2021, https://arxiv.org/abs/2112.08778, whose BASE model
+adds the fourth layer of twelve (number 3 here). Of the choices in its authors' code this is
+`separate_label_embeds`; their normalisation of an intermediate pre-norm layer is left out.
 
 As in the authors' code, the mean square of learned features is penalised (times 10), and the number that the
 loss is divided by is that of the frames that have to be named.
@@ -25,16 +25,16 @@ MFCC every 10 ms, `teacher: runs/hubert` what the frozen encoder of that run giv
 masks or dropout. Centroids are fitted to `fit_hours` of the training data before the first step. Teacher and
 centroids are kept in the checkpoint; to go on, a run still reads the teacher's settings from its folder.
 
-A frame is named by the label frame whose middle is nearest to its own, the later one of two. With MFCC that is
-every second label behind wav2vec 2.0's convolutions, as published, and the third of four behind log-mel frames
-stacked by four.
+A frame is named by the label frame whose middle is nearest to its own, the later one of two. With MFCC that
+is every second label behind wav2vec 2.0's convolutions, as published, and the third of four behind log-mel
+frames stacked by four.
 
 Deviations: the published labels are fixed once and for all before training, and so are these, but a teacher
 computing in bfloat16 may name a frame between two clusters differently in another batch; mini-batches of
 k-means are batches of utterances; deltas at an utterance's ends are Kaldi's; each codebook clusters the same
 features with its own number of codes (the paper's ensemble, not its product quantisation). Two of fairseq's
-habits are not followed, because a neighbour's length would reach the loss: it hides equally many frames in all
-utterances of a batch and counts padding in the penalty.
+habits are not followed, because a neighbour's length would reach the loss: it hides equally many frames in
+all utterances of a batch and counts padding in the penalty.
 
 Read `label_perplexity` first (few codes in use: a poor clustering), then `accuracy` (of hidden frames; it has
 to rise beyond the share of the commonest label) and `prediction_perplexity` (stays near 1: nothing learned).
@@ -67,7 +67,7 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 class Config(ObjectiveConfig, frozen=True, kw_only=True):
-    """The BASE model's numbers, first iteration. Spans are in frames: of 20 ms behind the paper's front end."""
+    """The BASE model's numbers, first iteration. Spans are in frames, of 20 ms behind its front end."""
 
     codes: Annotated[tuple[Annotated[int, Meta(ge=2)], ...], Meta(min_length=1)] = (100,)  # of each codebook
     teacher: str | None = None  # a run or checkpoint, the best one of a run; null: MFCC
