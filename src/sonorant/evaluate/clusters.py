@@ -1,14 +1,14 @@
 """How well clusters of frames match phones: PNMI and purities, as HuBERT has them.
 
-W.-N. Hsu et al., "HuBERT", 2021, https://arxiv.org/abs/2106.07447, section IV-C. With p the joint frequencies
-of phone y and cluster z over test frames,
+W.-N. Hsu et al., "HuBERT", 2021, https://arxiv.org/abs/2106.07447, section IV-C. With p the joint
+frequencies of phone y and cluster z over test frames,
 
     phone purity   = sum over z of max over y of p(y, z)
     cluster purity = sum over y of max over z of p(y, z)
     PNMI           = I(y; z) / H(y)
 
-Phone purity is the accuracy of naming each cluster's commonest phone; both it and PNMI rise with the number of
-clusters, up to 1 with a cluster for each frame, which cluster purity punishes. So compare the same number
+Phone purity is the accuracy of naming each cluster's commonest phone; both it and PNMI rise with the number
+of clusters, up to 1 with a cluster for each frame, which cluster purity punishes. So compare the same number
 of clusters, of the same frames. k-means is fitted to training utterances and these figures come from others,
 but a frequency table of few frames still tells too much: the shuffled control says how much.
 """

@@ -12,12 +12,12 @@ slice and the start of the second, and MLP a network with one hidden layer:
     L = - ln q_b                                   summed over `pairs` pairs an utterance
 
 Ours, not the paper's: the gap is classified into `bins` equal parts of 0 to `max_gap` seconds, where the
-paper has a single output between 0 and 1 (a softmax can say that it hesitates between near and far); the first
-slice is always the earlier one; slices are cut from the waveform, so that a front end that normalises over
-the utterance cannot give the place away; pooling is a mean; several pairs are drawn from an utterance; and all
-the sizes below. A bin is drawn first, every one that fits into the utterance with the same chance, then the
-gap in it, then the place: places drawn alone would make short gaps the common answer. An utterance without
-room for two slices has no pair. The paper's own sizes could not be checked.
+paper has a single output between 0 and 1 (a softmax can say that it hesitates between near and far); the
+first slice is always the earlier one; slices are cut from the waveform, so that a front end that normalises
+over the utterance cannot give the place away; pooling is a mean; several pairs are drawn from an utterance;
+and all the sizes below. A bin is drawn first, every one that fits into the utterance with the same chance,
+then the gap in it, then the place: places drawn alone would make short gaps the common answer. An utterance
+without room for two slices has no pair. The paper's own sizes could not be checked.
 
 Mind what an encoder learns by this: what changes slowly, such as the channel, the speaker's distance or the
 topic; little of what changes within a slice. `accuracy` is to be held against `commonest`, the share of the
