@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sonorant.data.manifest import Clip
-from sonorant.evaluate.clusters import figures, joint, match
+from sonorant.evaluate.clusters import _with_intervals, figures, joint, match
 from sonorant.evaluate.labels import LabelError
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore, FeatureWriter
@@ -43,14 +43,30 @@ def test_closed_forms(phones, codes, expected):
     assert figures(joint(torch.tensor(phones), torch.tensor(codes))) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_table_of_frequencies_is_what_the_loops_say_and_weights_are_repetitions():
+def test_a_table_of_frequencies_is_what_the_loops_say():
     generator = torch.Generator().manual_seed(0)
     phones = torch.randint(6, (150,), generator=generator)
     codes = (phones * 2 + torch.randint(3, (150,), generator=generator)) % 9
     assert figures(joint(phones, codes)) == pytest.approx(slow(phones.tolist(), codes.tolist()))
-    counts = torch.randint(3, (150,), generator=generator)
-    repeated = [each.repeat_interleave(counts).tolist() for each in (phones, codes)]
-    assert figures(joint(phones, codes, counts.double())) == pytest.approx(slow(*repeated))
+
+
+def test_intervals_are_as_wide_as_the_figures_scatter_over_corpora():
+    """Of 60 utterances of 20 frames, drawn again and again: 95 % of the intervals hold the corpora's mean."""
+    generator = torch.Generator().manual_seed(2)
+    owners = torch.arange(60).repeat_interleave(20)
+    found = []
+    for _ in range(60):
+        phones = torch.randint(3, (1200,), generator=generator)
+        clear = torch.rand(60, generator=generator)[owners] < 0.5  # half of the utterances are hopeless
+        codes = torch.where(clear, phones, torch.randint(3, (1200,), generator=generator))
+        found.append(_with_intervals(phones, codes, owners))
+    for figure in zip(*found, strict=True):
+        mean = sum(each.value for each in figure) / 60
+        held = sum(each.low <= mean <= each.high for each in figure) / 60
+        assert 0.85 <= held <= 1
+        deviation = torch.tensor([each.value for each in figure]).std().item()
+        half = sum(each.high - each.low for each in figure) / 120
+        assert half == pytest.approx(1.96 * deviation, rel=0.35)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ frequencies of phone y and cluster z over test frames,
 Phone purity is the accuracy of naming each cluster's commonest phone; both it and PNMI rise with the number
 of clusters, up to 1 with a cluster for each frame, which cluster purity punishes. So compare the same number
 of clusters, of the same frames. k-means is fitted to training utterances and these figures come from others,
-but a frequency table of few frames still tells too much: the shuffled control says how much.
+but a frequency table of few frames still tells too much: the shuffled control says how much. For the same
+reason intervals are the jackknife's: a bootstrap sample, with its repetitions, tells more still, and its
+interval would lie above the value.
 """
 
 from collections.abc import Iterable
@@ -22,12 +24,12 @@ from torch import Tensor
 
 from sonorant.data.manifest import Clip
 from sonorant.evaluate.labels import labelled_frames
-from sonorant.evaluate.sampling import Parts, interval, resamples
+from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.nn.kmeans import kmeans
 
 FRAMES = 100_000  # of training and of test utterances at most
-REPLICATES = 200  # bootstrap samples of utterances; each makes a table of its own
+GROUPS = 50  # of test utterances at most, left out in turn
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,8 @@ def match(
     test = frames.test
     codes = found.assign(test.frames)
     _, owners = test.utterances.unique(return_inverse=True)
-    draws = resamples(int(owners.max()) + 1, seed=seed, replicates=REPLICATES)
-    values = figures(joint(test.labels, codes))
-    drawn = torch.tensor([figures(joint(test.labels, codes, weight[owners])) for weight in draws])
-    pnmi, phones, purity = (
-        Figure(value, *interval(column)) for value, column in zip(values, drawn.double().T, strict=True)
-    )
     other = test.shuffled(generator).labels
+    pnmi, phones, purity = _with_intervals(test.labels, codes, owners)
     return Match(
         clusters=len(found.centroids),
         pnmi=pnmi,
@@ -86,17 +83,15 @@ def match(
         cluster_purity=purity,
         shuffled=figures(joint(other, codes))[0],
         test_frames=len(codes),
-        test_utterances=len(draws[0]),
+        test_utterances=int(owners.max()) + 1,
     )
 
 
-def joint(
-    phones: Int[Tensor, " n"], codes: Int[Tensor, " n"], weights: Float[Tensor, " n"] | None = None
-) -> Float[Tensor, "phones codes"]:
-    """The share of each pair among the frames, which may count more or less than once."""
+def joint(phones: Int[Tensor, " n"], codes: Int[Tensor, " n"]) -> Float[Tensor, "phones codes"]:
+    """The share of each pair among the frames."""
     width = int(codes.max()) + 1
-    pairs = (phones * width + codes).bincount(weights, minlength=(int(phones.max()) + 1) * width).double()
-    return (pairs / pairs.sum()).view(-1, width)
+    pairs = (phones * width + codes).bincount(minlength=(int(phones.max()) + 1) * width).double()
+    return (pairs / len(phones)).view(-1, width)
 
 
 def figures(shares: Float[Tensor, "phones codes"]) -> tuple[float, float, float]:
@@ -106,6 +101,19 @@ def figures(shares: Float[Tensor, "phones codes"]) -> tuple[float, float, float]
     information = phones + codes - _entropy(shares)
     pnmi = information / phones if phones > 0 else 0.0
     return pnmi, float(shares.amax(0).sum()), float(shares.amax(1).sum())
+
+
+def _with_intervals(
+    phones: Int[Tensor, " n"], codes: Int[Tensor, " n"], owners: Int[Tensor, " n"]
+) -> list[Figure]:
+    """The figures, each with 1.96 standard errors about it: of a jackknife over groups of utterances."""
+    values = torch.tensor(figures(joint(phones, codes)), dtype=torch.float64)
+    groups = min(GROUPS, int(owners.max()) + 1)
+    rests = [owners % groups != group for group in range(groups)]
+    without = torch.tensor([figures(joint(phones[rest], codes[rest])) for rest in rests]).double()
+    error = ((groups - 1) * (without - without.mean(0)).square().mean(0)).sqrt()
+    low, high = values - 1.96 * error, values + 1.96 * error
+    return [Figure(*each) for each in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
 
 
 def _entropy(shares: Float[Tensor, "..."]) -> float:

@@ -123,7 +123,8 @@ class TemporalGap(Objective):
     def bin(self, distances: Int[Tensor, " pairs"]) -> Int[Tensor, " pairs"]:
         """The bin of the gap of two slices whose starts are so many samples apart."""
         edges = torch.tensor(self._edges()[1:-1], device=distances.device)
-        return torch.bucketize(distances - self._samples(), edges, right=True)
+        bins: Int[Tensor, " pairs"] = torch.bucketize(distances - self._samples(), edges, right=True)
+        return bins
 
     def _samples(self) -> int:
         return round(self.config.slice * self.encoder.frontend.rate)
