@@ -28,6 +28,8 @@ class Objective(nn.Module, ABC):
 
     couples_utterances: bool = False
     """Whether an utterance's loss depends on its neighbours (batch statistics, negatives of others)."""
+    prepare_hours: float | None = None
+    """How much audio `prepare` is shown, at most one epoch; None: a few batches."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -39,7 +41,7 @@ class Objective(nn.Module, ABC):
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before the first update, with some batches: what is fitted to data (axes, clusters).
-        It stays in buffers."""
+        It stays in buffers. The batches can be gone through more than once, and are made anew each time."""
 
     def statistics(self) -> Sequence[Tensor]:
         """Buffers in single precision that `forward` adds to in training, for `after_step` to use: set to
@@ -56,6 +58,14 @@ class ObjectiveConfig(Config, frozen=True, kw_only=True):
     def build(self, encoder: Encoder) -> Objective:
         """The objective around an encoder. ValueError: the encoder does not fit."""
         # a Struct's metaclass is not that of abstract classes
+        raise NotImplementedError(type(self).__name__)
+
+    def taught_by(self) -> str | None:
+        """The run or checkpoint whose encoder teaches, if there is one."""
+        return None
+
+    def build_with(self, encoder: Encoder, teacher: Encoder) -> Objective:
+        """The objective around an encoder, with the one of `taught_by`. ValueError: they do not fit."""
         raise NotImplementedError(type(self).__name__)
 
 

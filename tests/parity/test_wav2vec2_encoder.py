@@ -1,4 +1,4 @@
-"""Guards the wav2vec 2.0 encoder against transformers on equal weights, layer by layer.
+"""Guards the encoder of wav2vec 2.0 and HuBERT against transformers on equal weights, layer by layer.
 
 The tolerance: a sum of n products in single precision is off by about sqrt(n) * eps/2 relative to its
 terms, every layer normalises its values to about one, and the errors of the products on the way to an
@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Wav2Vec2Config, Wav2Vec2Model
+from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
@@ -22,13 +22,18 @@ LONGEST = 16 * DIM // 4  # products in one sum: the positions' kernel times a gr
 CONVOLUTIONS, PER_LAYER = 8, 6  # products in a row: with the norm's, and in attention and feed-forward
 
 # (transformers' feat_extract_norm and do_stable_layer_norm; the positions' kernel, even and odd)
-KINDS = {"base": ("group", False, 16), "large": ("layer", True, 15)}
+KINDS = {
+    "base": ("group", False, 16),
+    "large": ("layer", True, 15),
+    "hubert": ("group", False, 16),
+}
 
 
 def theirs(kind):
     norm, stable, kernel = KINDS[kind]
     torch.manual_seed(0)
-    config = Wav2Vec2Config(
+    shape, network = (HubertConfig, HubertModel) if kind == "hubert" else (Wav2Vec2Config, Wav2Vec2Model)
+    config = shape(
         hidden_size=DIM,
         num_hidden_layers=LAYERS,
         num_attention_heads=HEADS,
@@ -40,7 +45,7 @@ def theirs(kind):
         num_conv_pos_embeddings=kernel,
         num_conv_pos_embedding_groups=4,
     )
-    model = Wav2Vec2Model(config).eval()
+    model = network(config).eval()
     with torch.no_grad():  # every weight has to count
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:
@@ -58,7 +63,7 @@ def ours(kind):
         layers=LAYERS,
         heads=HEADS,
         feedforward=FEEDFORWARD,
-        norm="post" if kind == "base" else "pre",
+        norm="pre" if kind == "large" else "post",
         position_kernel=kernel,
         position_groups=4,
     )
@@ -104,7 +109,7 @@ def pair(kind):
 
 
 PAIRS = {kind: pair(kind) for kind in KINDS}
-both_kinds = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def traced(model, inputs, mask):
@@ -112,12 +117,13 @@ def traced(model, inputs, mask):
     outputs = []
     hooks = [
         layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-        for layer in model.encoder.layers
+        for layer in (model.feature_projection.layer_norm, *model.encoder.layers)
     ]
     result = model(inputs, attention_mask=mask)
     for hook in hooks:
         hook.remove()
-    return result.extract_features, [*outputs[:-1], result.last_hidden_state]
+    features, *layers = outputs
+    return features, [*layers[:-1], result.last_hidden_state]
 
 
 def assert_agree(found, expected, products):
@@ -149,14 +155,14 @@ loudnesses = st.sampled_from([0.01, 0.1, 1.0])
 few = settings(max_examples=12, deadline=None, derandomize=True)
 
 
-@both_kinds
+@every_kind
 @few
 @given(length=lengths, count=st.integers(1, 3), seed=seeds, loudness=loudnesses)
 def test_waveforms_of_one_length_agree(kind, length, count, seed, loudness):
     assert_layers_agree(kind, noise([length] * count, seed, loudness), mask=None)
 
 
-@both_kinds
+@every_kind
 @few
 @given(many=st.lists(lengths, min_size=2, max_size=4), seed=seeds, loudness=loudnesses)
 def test_padded_waveforms_agree(kind, many, seed, loudness):

@@ -13,7 +13,7 @@ from sonorant.console import AsJson, Layers, Out, Precision, Quiet, Rows
 
 @app.command()
 def extract(
-    run: Annotated[str, typer.Argument(help="A run or checkpoint, or `log-mel` for the baseline.")],
+    run: Annotated[str, typer.Argument(help="A run or checkpoint, or a baseline: `log-mel`, `mfcc`.")],
     manifest: Annotated[Path, typer.Argument(help="The clips.")],
     out: Out = Path("features"),
     untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
@@ -36,8 +36,9 @@ def extract(
     from sonorant.recipes.settings import best_checkpoint, load_encoder
 
     torch.manual_seed(seed)
-    checkpoint = Path(run) if run == "log-mel" else best_checkpoint(Path(run))
-    encoder = features.log_mel() if run == "log-mel" else load_encoder(checkpoint, untrained=untrained)
+    baseline = {"log-mel": features.log_mel, "mfcc": features.mfcc}.get(run)
+    checkpoint = Path(run) if baseline else best_checkpoint(Path(run))
+    encoder = baseline() if baseline else load_encoder(checkpoint, untrained=untrained)
     write = features.extract_to_score if to_score else features.extract
     provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
     clips = read(manifest)
@@ -69,6 +70,10 @@ def measure(
         str | None, typer.Option(help="Their layer; else `frontend` after `extract --to-score`.")
     ] = None,
     curve: Annotated[bool, typer.Option(help="Over numbers of clusters and gaps.")] = False,
+    clusters: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="With units: PNMI and purities of so many clusters; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of clusters, probes and controls.")] = 0,
     out: Rows = None,
     as_json: AsJson = False,
@@ -96,6 +101,7 @@ def measure(
             target_layer=target_layer,
             clips=clips,
             whole_curve=curve,
+            clusters=clusters or (),
             seed=seed,
         )
     if out is not None:

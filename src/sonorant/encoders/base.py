@@ -1,6 +1,8 @@
 """The encoder: a front end, a projection and a context network. It is what is kept after training."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
+from itertools import count
 
 from torch import nn
 
@@ -21,6 +23,12 @@ class Frontend(nn.Module, ABC):
     @abstractmethod
     def frames(self, samples: int) -> int:
         """The number of frames of a waveform with so many samples."""
+
+    @cached_property
+    def window(self) -> int:
+        """The samples that a frame sees: the fewest that give one. The middle of frame j lies at
+        `window / 2 + j * stride`."""
+        return next(samples for samples in count(1) if self.frames(samples) > 0)
 
 
 class Context(nn.Module, ABC):

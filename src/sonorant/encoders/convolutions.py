@@ -77,6 +77,17 @@ class Convolutions(Frontend):
         return max(0, _steps(samples))
 
 
+def frames_and_squares(frontend: Frontend, inputs: Padded) -> tuple[Padded, Float[Tensor, " batch"]]:
+    """Frames of any front end, and the mean square of each utterance's features before their normalisation,
+    which wav2vec 2.0 and HuBERT penalise: zeros where features are not learned."""
+    if not isinstance(frontend, Convolutions):
+        frames: Padded = frontend(inputs)
+        return frames, torch.zeros(len(frames.values), device=frames.values.device)
+    features = frontend.convolve(inputs)
+    squares = features.zeroed().values.float().square().mean(-1).sum(1)
+    return frontend.normalize(features), squares / features.lengths.clamp(min=1)
+
+
 def _steps(samples: Samples) -> Samples:
     """Frames of waveforms; not above 0 where there is none."""
     for kernel, stride in zip(KERNELS, STRIDES, strict=True):

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from sonorant.encoders.base import Encoder
 from sonorant.nn.masking import bernoulli_span_mask
 from sonorant.nn.random_projection import Projection, RandomProjectionQuantizer
+from sonorant.nn.usage import perplexity
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -107,13 +108,7 @@ class BestRQ(Objective):
         losses = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="sum")
         metrics = {
             "accuracy": (scores.detach().argmax(-1) == labels).float().mean(),
-            "code_perplexity": _perplexity(labels, self.config.codes),
+            "code_perplexity": torch.stack([perplexity(book, self.config.codes) for book in labels.T]).mean(),
             "hidden_share": hidden.sum() / frames.lengths.sum(),
         }
         return Loss(losses / self.config.codebooks, hidden.sum(), metrics)
-
-
-def _perplexity(labels: Int[Tensor, "frames codebooks"], codes: int) -> Float[Tensor, ""]:
-    """How many codes are in use, as evenly as that number would be: the mean over the codebooks."""
-    used = F.one_hot(labels, codes).float().mean(0)
-    return torch.exp(-(used * (used + 1e-9).log()).sum(-1)).mean()

@@ -35,7 +35,7 @@ from msgspec import Meta
 from torch import Generator, Tensor, nn
 
 from sonorant.encoders.base import Encoder
-from sonorant.encoders.convolutions import Convolutions
+from sonorant.encoders.convolutions import frames_and_squares
 from sonorant.nn.masking import span_mask
 from sonorant.nn.product_quantizer import GumbelProductQuantizer
 from sonorant.objective import Objective, ObjectiveConfig
@@ -96,7 +96,7 @@ class Wav2Vec2(Objective):
         self.project_code = nn.Linear(config.final_dim, config.final_dim)
 
     def forward(self, batch: Batch) -> Loss:
-        frames, squares = self._frames(batch.inputs)
+        frames, squares = frames_and_squares(self.encoder.frontend, batch.inputs)
         draws = self.draw(frames, batch.generators())
         mask, counts = draws.mask, draws.mask.sum(1)
 
@@ -173,16 +173,6 @@ class Wav2Vec2(Objective):
                 positive = (c * q).sum(-1, keepdim=True)
                 rows.append(torch.cat([positive, similar.gather(1, others)], dim=1))
         return torch.cat(rows)
-
-    def _frames(self, inputs: Padded) -> tuple[Padded, Float[Tensor, " batch"]]:
-        """Frames, and the mean square of each utterance's features before normalisation, if learned."""
-        frontend = self.encoder.frontend
-        if not isinstance(frontend, Convolutions):
-            frames = frontend(inputs)
-            return frames, frames.values.new_zeros(len(frames.values))
-        features = frontend.convolve(inputs)
-        squares = features.zeroed().values.float().square().mean(-1).sum(1)
-        return frontend.normalize(features), squares / features.lengths.clamp(min=1)
 
 
 def _others(count: int, negatives: int, generator: Generator) -> Int[Tensor, "frames negatives"]:

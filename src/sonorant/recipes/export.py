@@ -5,7 +5,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +115,7 @@ def _depth(encoder: Encoder) -> int:
 
 
 def _frames(frontend: Frontend) -> dict[str, str]:
-    window = next(samples for samples in count(1) if frontend.frames(samples))
-    return {"rate": str(frontend.rate), "stride": str(frontend.stride), "window": str(window)}
+    return {"rate": str(frontend.rate), "stride": str(frontend.stride), "window": str(frontend.window)}
 
 
 def _write(network: nn.Module, path: Path, output: str, metadata: dict[str, str]) -> None:

@@ -1,7 +1,6 @@
 """Features of utterances, layer by layer, from a trained encoder, an untrained one, or log-mel alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, seconds, where
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
+from sonorant.encoders.mfcc import MFCC
 from sonorant.evaluate.store import FeatureWriter
 from sonorant.recipes.long import LONG, long_features, section_samples
 from sonorant.recipes.precision import prepared
@@ -21,7 +21,6 @@ from sonorant.train import distributed
 from sonorant.types import Padded, pad
 
 FRONTEND = "frontend"
-WINDOW = 0.025  # seconds that a frame of either front end sees, before stacking
 TARGETS = "targets"  # the folder in a store that is made for the label-free score
 SECTION = 0.5  # seconds, where features are made for the label-free score
 Progress = Callable[[int, int], None]
@@ -49,20 +48,17 @@ def extract(
     there, every clip is too short, or a section is; the precision cannot be had.
     """
     frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
-    window = next(samples for samples in count(1) if frontend.frames(samples))  # that a frame needs
-    clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= window)
+    clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= frontend.window)
     if not clips:
         raise ConfigError(f"{out}: no clip is long enough for one frame (give longer ones)")
     frame_seconds = frontend.stride / frontend.rate
-    # The middle of the first frame: half a window, and half of what stacking adds.
-    first = WINDOW / 2 + (frame_seconds - _hop(frontend)) / 2
     section = None if sections is None else round(sections / frame_seconds)
     if section is not None and section < 1:
         raise ConfigError(f"sections: {sections} s are shorter than a frame of {frame_seconds} s")
     with FeatureWriter(
         out,
         frame_seconds=frame_seconds,
-        first_centre=first,
+        first_centre=frontend.window / 2 / frontend.rate,  # the middle of the first frame
         provenance=provenance,
         sees_future=section is None and isinstance(encoder, Encoder) and not encoder.context.causal,
         section=section,
@@ -108,12 +104,6 @@ def _chosen(values: dict[str, Padded], layers: Sequence[str] | None) -> dict[str
     if unknown := [layer for layer in layers or () if layer not in values]:
         raise ConfigError(f"layer: {unknown[0]!r} is not one of {', '.join(values)}")
     return {layer: frames for layer, frames in values.items() if layers is None or layer in layers}
-
-
-def _hop(frontend: Frontend) -> float:
-    """Seconds from one window to the next before stacking."""
-    stacked = frontend.config.stack if isinstance(frontend, LogMel) else 1
-    return frontend.stride / frontend.rate / stacked
 
 
 def _features(
@@ -181,6 +171,11 @@ def _layers(encoder: Encoder | Frontend, inputs: Padded) -> dict[str, Padded]:
 def log_mel(rate: int = 16000) -> LogMel:
     """The baseline: 80 log-mel energies every 10 ms, standardised over the utterance."""
     return LogMel(LogMelConfig(rate=rate))
+
+
+def mfcc(rate: int = 16000) -> MFCC:
+    """The older baseline, and what HuBERT's first labels are clusters of: 39 dimensions every 10 ms."""
+    return MFCC(rate)
 
 
 def first_minutes(clips: Sequence[Clip], minutes: float) -> list[Clip]:

@@ -49,6 +49,28 @@ class Job:
     checkpoint, on rank 0; the best one is kept."""
 
 
+@dataclass(frozen=True)
+class Preparing:
+    """The first batches of training, for what is fitted before it: the same ones on every rank and each time,
+    so many as the objective asks for in hours of audio, or `PREPARING`."""
+
+    job: Job
+
+    def __iter__(self) -> Iterator[Batch]:
+        objective = self.job.objective
+        device = next(objective.parameters()).device
+        batches = (batch.to(device) for batch in self.job.dataset.batches(self.job.seed, 0))
+        if objective.prepare_hours is None:
+            yield from islice(batches, PREPARING)
+            return
+        missing = objective.prepare_hours * 3600 * self.job.dataset.config.rate  # samples
+        for batch in batches:
+            yield batch
+            missing -= int(batch.inputs.lengths.sum())
+            if missing <= 0:
+                return
+
+
 def fit(job: Job, *, quiet: bool = False) -> Path:
     """Trains to the end, from the run's last checkpoint if there is one; gives the best checkpoint.
 
@@ -62,10 +84,7 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
     if not job.config.shard:
         job.objective.to(device)
     if folder is None:
-        # the same batches on every rank, so that all fit the same
-        preparing = job.dataset.batches(job.seed, 0)
-        kept = next(job.objective.parameters()).device
-        job.objective.prepare(batch.to(kept) for batch in islice(preparing, PREPARING))
+        job.objective.prepare(Preparing(job))
     objective = shard(job.objective) if job.config.shard else job.objective
     optimizer = adamw(objective, job.config.optimizer)
     average = None if job.config.ema is None else Average(objective, job.config.ema)

@@ -1,7 +1,6 @@
 """Features of a clip that is too long to be encoded at once, in memory for a minute of it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 
 import torch
 from jaxtyping import Float
@@ -33,10 +32,9 @@ def long_features(
 
 def section_samples(samples: int, frontend: Frontend, section: int) -> list[tuple[int, int]]:
     """Where each section of a waveform starts and ends, so that it gives just its frames."""
-    window = next(size for size in count(1) if frontend.frames(size))
     bounds = section_bounds(frontend.frames(samples), section)
     starts = [start * frontend.stride for start in bounds[:-1]]
-    ends = [(end - 1) * frontend.stride + window for end in bounds[1:-1]]
+    ends = [(end - 1) * frontend.stride + frontend.window for end in bounds[1:-1]]
     return list(zip(starts, [*ends, samples], strict=True))
 
 

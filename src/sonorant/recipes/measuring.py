@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sonorant.config import ConfigError
 from sonorant.data.manifest import Clip
+from sonorant.evaluate.clusters import Match, match
 from sonorant.evaluate.information import InformationConfig, Score, curve, label_free, labelled
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import Accuracy, probe
@@ -13,6 +15,7 @@ from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.features import FRONTEND, TARGETS
 
 LABEL_FREE, LABELLED, PHONES = "label-free information", "labelled information", "phone probe"
+CLUSTERS = "clusters and phones"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,16 @@ class Measurer:
             seconds=accuracy.seconds,
         )
 
+    def match(self, subject: str, found: Match) -> list[Row]:
+        """PNMI and both purities, and the PNMI of clusters that know nothing of the phones."""
+        task, n = f"{CLUSTERS} (K={found.clusters})", found.test_utterances
+        figures = {"PNMI": found.pnmi, "phone purity": found.phone_purity}
+        rows = [
+            self.row(subject, task, name, figure.value, low=figure.low, high=figure.high, n=n)
+            for name, figure in (figures | {"cluster purity": found.cluster_purity}).items()
+        ]
+        return [*rows, self.row(f"{subject}, shuffled", task, "PNMI", found.shuffled, n=n)]
+
 
 def measure(
     store: FeatureStore,
@@ -89,15 +102,19 @@ def measure(
     target_layer: str | None = None,
     clips: Sequence[Clip] | None = None,
     whole_curve: bool = False,
+    clusters: Sequence[int] = (),
     seed: int = 0,
 ) -> list[Row]:
     """The label-free score of layers, over a curve if asked; with clips that have units the labelled bound
-    and the probe too, and these alone where the frames have seen the future.
+    and the probe too, and these alone where the frames have seen the future. With numbers of `clusters`,
+    what these tell of the units as well. ConfigError: they are given without clips.
 
     Without `targets`, those that `extract_to_score` left in the store are predicted, if it did.
     """
     if targets is None and (store.path / TARGETS).exists():
         targets, target_layer = FeatureStore(store.path / TARGETS), target_layer or FRONTEND
+    if clusters and clips is None:
+        raise ConfigError("clusters: are compared with units, which a manifest has to give (--manifest)")
     measurer = Measurer("measure", seed)
     information = InformationConfig(seed=seed)
     rows: list[Row] = []
@@ -111,6 +128,9 @@ def measure(
             config = ProbeConfig(seed=seed)
             rows += measurer.information(subject, labelled(store, layer, clips, config))
             rows.append(measurer.accuracy(subject, probe(store, layer, clips, config)))
+        for codes in clusters:
+            assert clips is not None
+            rows += measurer.match(subject, match(store, layer, clips, codes, seed=seed))
     return rows
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from sonorant.config import convert
 from sonorant.recipes import finetune, pretrain
-from sonorant.recipes.fit import PREPARING, Job
+from sonorant.recipes.fit import PREPARING, Job, Preparing
 from sonorant.recipes.settings import FinetuneConfig, PretrainConfig
 from sonorant.train.loop import Step, autocast_type, train
 from sonorant.train.meter import Cost, Machine, Meter, rates
@@ -84,7 +84,7 @@ def profile(settings: Mapping[str, Any], *, steps: int = 8) -> Profile:
     with tempfile.TemporaryDirectory() as folder:
         job = _job(settings, Path(folder) / "run")
         prepared = list(islice(job.dataset.batches(job.seed, 0), PREPARING))
-        job.objective.prepare(prepared)
+        job.objective.prepare(Preparing(job))
         timed = _steps(job, (prepared * steps)[: SET_UP + steps])[SET_UP:]
         machine = rates(autocast_type(job.config.precision, next(job.objective.parameters()).device))
         with Meter(machine, job.objective) as meter:

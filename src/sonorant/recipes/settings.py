@@ -97,12 +97,17 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def build_objective(method: ObjectiveConfig, encoder: Encoder, data: DataConfig) -> Objective:
-    """The objective around an encoder. ConfigError: it does not fit the encoder, or the encoder the audio."""
+    """The objective around an encoder, with its teacher if it has one.
+
+    ConfigError: it does not fit the encoder, or the encoder the audio.
+    """
     if encoder.frontend.rate != data.rate:
         raise ConfigError(
             f"data.rate: {data.rate}, but the front end expects {encoder.frontend.rate} (make both the same)"
         )
     try:
+        if (run := method.taught_by()) is not None:
+            return method.build_with(encoder, load_encoder(best_checkpoint(Path(run))))
         return method.build(encoder)
     except ValueError as error:
         raise ConfigError(f"objective: {error}") from error
