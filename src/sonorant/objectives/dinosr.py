@@ -17,7 +17,9 @@ v_t^k is the cluster of z_t^k, and p_k a softmax of a linear map of the student'
 frame is nearest to stay where they are, as in the authors' code. From `freeze_step` on the teacher stands
 still and, since its input must do so too, front end and projection as well; the codewords still move.
 
-An update takes the frames of all batches of a step, on all processes: they are summed as gradients are.
+An update takes the frames of all batches of a step, on all processes: they are summed as gradients are. With
+few frames for many codes most codewords find none and lie idle for good: a step's batches should hold several
+times as many hidden frames as `codes`. Look at `code_perplexity`.
 
 Deviations: the codewords move once a step, where the authors' move with each batch that is accumulated;
 statistics of the instance normalisation are those of an utterance's real frames; the number of hidden
