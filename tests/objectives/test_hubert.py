@@ -110,6 +110,7 @@ def test_the_teacher_is_neither_trained_nor_disturbed_and_comes_with_the_checkpo
     straight = taught()
     before = {name: value.clone() for name, value in straight.labeller.state_dict().items()}
     assert any(name.startswith("source.context") for name in before)
+    assert not any(each.requires_grad for each in straight.labeller.parameters())
     optimizer = adamw(straight, config.optimizer)
     batches = [speech(seed=number) for number in range(4)]
     for step in train(straight, optimizer, iter(batches), config, total=4):

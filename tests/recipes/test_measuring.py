@@ -101,14 +101,20 @@ def test_units_add_the_labelled_bound_and_the_probe(features, tmp_path, sonorant
     labelled = tmp_path / "labelled.jsonl"
     write(labelled, clips)
     words = ["measure", features, "--layer", "layer_0", "--manifest", labelled, "--json"]
+    words += ["--clusters", "4"]
     rows = sonorant(*words).json
     assert [row["task"].partition(" (")[0] for row in rows] == [
         *["label-free information"] * 4,
         *["labelled information"] * 4,
         "phone probe",
+        *["clusters and phones"] * 4,
     ]
-    assert rows[-1]["metric"] == "accuracy"
-    assert 0.3 < rows[-1]["low"] <= rows[-1]["value"] <= rows[-1]["high"] < 1
+    accuracy, *matched = rows[8:]
+    assert accuracy["metric"] == "accuracy"
+    assert 0.3 < accuracy["low"] <= accuracy["value"] <= accuracy["high"] < 1
+    assert [row["metric"] for row in matched] == ["PNMI", "phone purity", "cluster purity", "PNMI"]
+    assert matched[3]["subject"].endswith("layer_0, shuffled")
+    assert all(row["low"] < row["value"] < row["high"] for row in matched[:3])
 
 
 def test_what_cannot_be_extracted_or_measured_is_refused(features, tmp_path, sonorant, pretrained, speech):
@@ -120,6 +126,7 @@ def test_what_cannot_be_extracted_or_measured_is_refused(features, tmp_path, son
             "layer: 'layer_9' is not one of frontend, layer_0, layer_1",
         ),
         (["measure", tmp_path], f"{tmp_path / 'features.json'}: cannot be read"),
+        (["measure", features, "--clusters", "4"], "clusters: are compared with units"),
         (["measure", features, "--layer", "layer_9"], f"{features}: no layer 'layer_9'"),
         (["measure", features, "--manifest", speech], f"{features}: no utterance has units in the manifest"),
     ):

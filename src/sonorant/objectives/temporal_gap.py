@@ -104,7 +104,8 @@ class TemporalGap(Objective):
         lengths = torch.full((len(slices),), size, device=starts.device)
         hidden = self.encoder(Padded(slices, lengths)).last
         means: Float[Tensor, "slices dim"] = hidden.values.mean(1)  # slices are of one length: no padding
-        return means.unflatten(0, (-1, 2)).flatten(1)
+        both: Float[Tensor, "pairs two_dims"] = means.unflatten(0, (-1, 2)).flatten(1)
+        return both
 
     def draw(self, length: int, generator: Generator) -> Int[Tensor, "pairs 2"]:
         """Where the slices of an utterance's pairs start, in samples; no pair if there is no room for one."""
