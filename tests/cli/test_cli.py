@@ -38,7 +38,7 @@ FROZEN = {
     ],
     "measure": [
         *["features", "--manifest", "--layer", "--targets", "--target-layer", "--curve", "--no-curve"],
-        *["--seed", "--out", "-o", "--json"],
+        *["--clusters", "--seed", "--out", "-o", "--json"],
     ],
     "compare": [
         *["first", "second", "--layers", "--measures", "--frames", "--seed", "--out", "-o", "--json"],

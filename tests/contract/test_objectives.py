@@ -116,14 +116,17 @@ def test_resuming_is_bitwise(case: Case, tmp_path: Path) -> None:
 def test_one_batch_can_be_learned_by_heart(case: Case) -> None:
     objective = case.build()
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(30):
+    first = None
+    for _ in range(100):
         loss = objective(batch())
         optimizer.zero_grad()
         (loss.total / loss.count).backward()
         optimizer.step()
-        losses.append(float((loss.total / loss.count).detach()))
-    assert losses[-1] < 0.85 * losses[0]
+        now = float((loss.total / loss.count).detach())
+        first = first or now
+        if now < 0.8 * first:
+            return
+    pytest.fail(f"a loss of {first} came down to {now} only")
 
 
 @pytest.mark.parametrize("name", names())
