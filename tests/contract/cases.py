@@ -75,6 +75,8 @@ class Case:
             settings |= {"channel_mask_probability": 0.0}
         if "top_layers" in settings:
             settings |= {"top_layers": 2}  # all there are
+        if "queue" in settings:
+            settings |= {"queue": 64}  # among many more, four utterances can hardly be told
         objective = objective_config(override(settings, words)).build(encoder)
         objective.prepare([batch()])
         return objective
