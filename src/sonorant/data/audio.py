@@ -22,6 +22,7 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
+from sonorant.data.chunks import even
 from sonorant.data.manifest import Clip
 
 _FFMPEG = frozenset({".3gp", ".aac", ".amr", ".m4a", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
@@ -99,13 +100,13 @@ def blocks(path: Path, rate: int, seconds: float) -> Iterator[Float32[np.ndarray
     """
     source = _Source(path)
     with _opened(source) as stream:
-        yield from _blocks(_mono(source, stream), stream.rate, rate, seconds)
+        yield from even(_mono(source, stream), stream.rate, rate, seconds)
 
 
 def clip_blocks(clip: Clip, rate: int, seconds: float) -> Iterator[Float32[np.ndarray, " samples"]]:
     """A clip of any length in blocks, as `blocks` gives a file. AudioError: as for `load`."""
     with _opened_clip(clip) as (source, stream):
-        yield from _blocks(_mono(source, stream, clip.samples), stream.rate, rate, seconds)
+        yield from even(_mono(source, stream, clip.samples), stream.rate, rate, seconds)
 
 
 @contextmanager
@@ -118,32 +119,6 @@ def _opened_clip(clip: Clip) -> Iterator[tuple[_Source, _Stream]]:
                 "(make the manifest anew)"
             )
         yield source, stream
-
-
-def _blocks(
-    pieces: Iterator[Float32[np.ndarray, " samples"]], rate: int, wanted: int, seconds: float
-) -> Iterator[Float32[np.ndarray, " samples"]]:
-    size = max(1, round(seconds * wanted))
-    rest = np.zeros(0, np.float32)
-    for piece in _resampled(pieces, rate, wanted):
-        rest = np.concatenate([rest, piece])
-        while len(rest) >= size:
-            yield rest[:size]
-            rest = rest[size:]
-    if len(rest):
-        yield rest
-
-
-def _resampled(
-    pieces: Iterator[Float32[np.ndarray, " samples"]], rate: int, wanted: int
-) -> Iterator[Float32[np.ndarray, " samples"]]:
-    if rate == wanted:
-        yield from pieces
-        return
-    resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
-    for piece in pieces:
-        yield resampler.resample_chunk(piece)
-    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def _mono(source: _Source, stream: _Stream, samples: int = 0) -> Iterator[Float32[np.ndarray, " samples"]]:

@@ -3,10 +3,28 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import soxr
 from jaxtyping import Float
 from numpy import ndarray
 
 Blocks = Iterable[Float[ndarray, " _samples"]]
+
+
+def even(audio: Blocks, rate: int, wanted: int, seconds: float) -> Iterator[Float[ndarray, " _samples"]]:
+    """The audio at `wanted` samples a second, in blocks of so many seconds, the last one shorter."""
+    size = max(1, round(seconds * wanted))
+    stretches = overlapping(_resampled(audio, rate, wanted), size, size)
+    return (samples for samples, _ in stretches if len(samples))
+
+
+def _resampled(audio: Blocks, rate: int, wanted: int) -> Iterator[Float[ndarray, " _samples"]]:
+    if rate == wanted:
+        yield from audio
+        return
+    resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+    for block in audio:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def overlapping(audio: Blocks, size: int, hop: int) -> Iterator[tuple[Float[ndarray, " _samples"], bool]]:

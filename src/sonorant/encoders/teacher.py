@@ -1,6 +1,5 @@
 """A teacher: a slow copy of a context network, whose layers a student learns to predict."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sonorant.encoders.base import Context
+from sonorant.nn.momentum import follow, follower
 from sonorant.nn.normalize import standardize
 from sonorant.nn.positions import ConvolutionalPositions
 from sonorant.types import Padded
@@ -26,7 +26,7 @@ class Teacher(nn.Module):
 
     def __init__(self, student: Context) -> None:
         super().__init__()
-        self.context = copy.deepcopy(student).requires_grad_(False).eval()
+        self.context = follower(student).eval()
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stays in evaluation mode, whatever `mode` is: a teacher drops nothing."""
@@ -35,13 +35,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: Context, decay: float) -> None:
         """Keeps the share `decay` of its weights and takes the rest from the student's."""
-        fast = dict(student.named_parameters())
-        slow = dict(self.context.named_parameters())
-        shared = _positions(student)
-        averaged = [name for name in slow if name not in shared]
-        torch._foreach_lerp_([slow[name] for name in averaged], [fast[name] for name in averaged], 1 - decay)
-        for name in shared:
-            slow[name].copy_(fast[name])
+        follow(self.context, student, decay)
+        for own, shared in zip(_positions(self.context), _positions(student), strict=True):
+            own.copy_(shared)
 
     @torch.no_grad()
     def targets(self, frames: Padded, layers: int) -> list[Padded]:
@@ -77,11 +73,7 @@ def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _positions(context: Context) -> list[str]:
-    """The names of the convolutional positions' parameters."""
-    return [
-        f"{module_name}.{name}"
-        for module_name, module in context.named_modules()
-        if isinstance(module, ConvolutionalPositions)
-        for name, _ in module.named_parameters()
-    ]
+def _positions(context: Context) -> list[nn.Parameter]:
+    """The convolutional positions' parameters."""
+    modules = (each for each in context.modules() if isinstance(each, ConvolutionalPositions))
+    return [parameter for module in modules for parameter in module.parameters()]

@@ -120,11 +120,7 @@ def abx(
     if len(items.voices) >= SPEAKERS:
         over, units = "speakers", _of_speakers(average, found, all_errors, len(items.voices))
     else:
-        for group, losses in zip(found, _tables(found, average.losses(all_errors)[1]), strict=True):
-            as_x, as_other = indispensable(group, losses)
-            influence.index_add_(0, group.rows, as_x).index_add_(0, group.columns, as_other)
-        clips = torch.zeros(int(items.clips.max()) + 1, dtype=torch.float64)
-        over, units = "clips", clips.index_add_(0, items.clips, influence)
+        over, units = "clips", _of_clips(average, found, all_errors, influence, items.clips)
     _, pairs = average.of(all_errors)
     error = pairs.mean().item()
     low, high = _interval(error, units, seed)
@@ -173,6 +169,21 @@ def _of_speakers(
         of_x = [group.kinds[(group.triples > 0).nonzero()[:, 0], 0] for group in found]
         influence.index_add_(0, torch.cat(of_x), by_cell)
     return influence
+
+
+def _of_clips(
+    average: Average,
+    found: Sequence[Group],
+    errors: Float[Tensor, " cells"],
+    influence: Float[Tensor, " items"],
+    clips: Int[Tensor, " items"],
+) -> Float[Tensor, " clips"]:
+    """What the error would lose by less weight of each clip, with the cells that vanish with an item."""
+    whole = influence.clone()
+    for group, losses in zip(found, _tables(found, average.losses(errors)[1]), strict=True):
+        as_x, as_other = indispensable(group, losses)
+        whole.index_add_(0, group.rows, as_x).index_add_(0, group.columns, as_other)
+    return torch.zeros(int(clips.max()) + 1, dtype=torch.float64).index_add_(0, clips, whole)
 
 
 def _interval(error: float, influence: Float[Tensor, " n"], seed: int) -> tuple[float, float]:

@@ -18,8 +18,12 @@ def follower(module: M) -> M:
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
     """slow = momentum * slow + (1 - momentum) * fast, weight by weight."""
-    for one, other in zip(slow.parameters(), fast.parameters(), strict=True):
-        one.lerp_(other, 1 - momentum)
+    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), 1 - momentum)
+
+
+def linear_momentum(step: int, steps: int, start: float, end: float) -> float:
+    """From `start` at step 0 to `end` at step `steps` in a straight line, and `end` from there on."""
+    return start + min(step / steps, 1.0) * (end - start)
 
 
 def cosine_momentum(step: int, steps: int, start: float) -> float:

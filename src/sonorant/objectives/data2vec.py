@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.teacher import Teacher, check_teachable
 from sonorant.nn.masking import span_mask
+from sonorant.nn.momentum import linear_momentum
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -99,8 +100,7 @@ class Data2Vec(Objective):
 
     def after_step(self, step: int) -> None:
         config = self.config
-        passed = min(step / config.decay_steps, 1.0)
-        decay = config.decay_start + passed * (config.decay_end - config.decay_start)
+        decay = linear_momentum(step, config.decay_steps, config.decay_start, config.decay_end)
         self.decay.fill_(decay)
         self.teacher.follow(self.encoder.context, decay)
 

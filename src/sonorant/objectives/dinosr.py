@@ -31,7 +31,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,7 +38,9 @@ from torch.nn import functional as F
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.teacher import Teacher, check_teachable
 from sonorant.nn.masking import span_mask
+from sonorant.nn.momentum import linear_momentum
 from sonorant.nn.online_codebooks import OnlineCodebooks
+from sonorant.nn.usage import perplexity_of
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -108,8 +109,8 @@ class DinoSR(Objective):
         used = F.one_hot(labels, self.config.codes).float()
         metrics = {
             "accuracy": (scores.detach().argmax(-1) == labels.T).float().mean(),
-            "code_perplexity": _perplexity(used.mean(1)),
-            "prediction_perplexity": _perplexity(scores.detach().softmax(-1).mean(0)),
+            "code_perplexity": perplexity_of(used.mean(1)).mean(),
+            "prediction_perplexity": perplexity_of(scores.detach().softmax(-1).mean(0)).mean(),
             "hidden_share": hidden.sum() / frames.lengths.sum().clamp(min=1),
             "decay": self.decay.clone(),
         }
@@ -129,12 +130,6 @@ class DinoSR(Objective):
         if config.freeze_step is not None and step >= config.freeze_step:
             self.decay.fill_(1)
             return
-        passed = min(step / config.decay_steps, 1.0)
-        decay = config.decay_start + passed * (config.decay_end - config.decay_start)
+        decay = linear_momentum(step, config.decay_steps, config.decay_start, config.decay_end)
         self.decay.fill_(decay)
         self.teacher.follow(self.encoder.context, decay)
-
-
-def _perplexity(probabilities: Float[Tensor, "books codes"]) -> Float[Tensor, ""]:
-    """How many codes are in use, as evenly as that number would be: the mean over the codebooks."""
-    return torch.exp(-(probabilities * (probabilities + 1e-9).log()).sum(-1)).mean()
