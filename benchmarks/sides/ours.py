@@ -9,7 +9,8 @@ multiplications.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -21,7 +22,6 @@ from serve import (
     STACK,
     Work,
     audio,
-    autocast,
     parameters,
     points,
     serve,
@@ -41,6 +41,7 @@ from sonorant.objectives import apc as apc_objective
 from sonorant.objectives import best_rq as best_rq_objective
 from sonorant.objectives import ctc as ctc_objective
 from sonorant.objectives import wav2vec2 as wav2vec2_objective
+from sonorant.recipes.precision import prepared
 from sonorant.train import distributed
 from sonorant.train.loop import Step, TrainConfig, train
 from sonorant.train.meter import Machine, Meter, rates
@@ -137,15 +138,17 @@ def follow(task: dict[str, Any]) -> None:
 
 def features(task: dict[str, Any]) -> Work:
     model, inputs = encoder(task).eval(), batch(task).inputs
+    if task["work"] == "count":  # the meter does not see into what inference puts together
+        return Work(partial(_features, model, inputs, torch.no_grad), parameters(model))
+    ready, computing = prepared(model, task["precision"], torch.device("cpu"))
+    return Work(partial(_features, ready, inputs, computing), parameters(model))
 
-    # the meter does not see into what inference mode leaves whole
-    without = torch.no_grad if task["work"] == "count" else torch.inference_mode
 
-    def step() -> float:
-        with without(), autocast(task):
-            return float(model(inputs).layers[-1].float().mean())
-
-    return Work(step, parameters(model))
+def _features(
+    model: Encoder, inputs: Padded, computing: Callable[[], AbstractContextManager[object]]
+) -> float:
+    with computing():
+        return float(model(inputs).layers[-1].float().mean())
 
 
 def clusters(task: dict[str, Any]) -> Work:

@@ -126,7 +126,8 @@ class _First(nn.Module):
         filters, offsets = normalised_filters(
             whole, counts, weight, gain=self.norm.weight, bias=self.norm.bias
         )
-        return F.gelu(torch.baddbmm(offsets, windows, filters))
+        # the offsets as one more filter of ones: added by themselves they would be written out first
+        return F.gelu(torch.bmm(F.pad(windows, (0, 1), value=1.0), torch.cat([filters, offsets], dim=1)))
 
 
 class _Layer(nn.Module):

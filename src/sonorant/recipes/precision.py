@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sonorant.config import ConfigError
+from sonorant.nn.bf16 import bf16_linears
 from sonorant.nn.int8 import has_vnni, int8_linears
 from sonorant.train.loop import autocast_type
 
@@ -27,13 +28,16 @@ def prepared(
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
+    kinds: dict[str, Literal["bf16", "fp32"]] = {"bf16": "bf16", "fp32": "fp32"}
+    dtype = autocast_type(kinds.get(precision, "auto"), device)
     if precision == "int8":
         if device.type != "cpu" or not has_vnni():
             raise ConfigError("precision: int8 needs a processor with AVX-512 VNNI (use auto)")
         model = copy.deepcopy(model)
         int8_linears(model)
-    kinds: dict[str, Literal["bf16", "fp32"]] = {"bf16": "bf16", "fp32": "fp32"}
-    dtype = autocast_type(kinds.get(precision, "auto"), device)
+    elif dtype == torch.bfloat16 and device.type == "cpu" and torch.backends.mkldnn.is_available():
+        model = copy.deepcopy(model)
+        bf16_linears(model)
 
     def computing() -> AbstractContextManager[object]:
         stack = ExitStack()
