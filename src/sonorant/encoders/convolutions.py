@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from sonorant.config import Config
 from sonorant.encoders.base import Frontend
 from sonorant.encoders.sizes import Positive, check_long_enough
+from sonorant.nn.activation import gelu
 from sonorant.nn.convolution import halve, normalised_filters
 from sonorant.nn.normalize import standardize
 from sonorant.types import Padded
@@ -118,7 +119,7 @@ class _First(nn.Module):
         values, weight = inputs.values, self.conv.weight[:, 0]
         windows = F.pad(values, (0, samples - values.shape[1])).unfold(1, KERNELS[0], STRIDES[0])
         if self.kind == "layer":
-            return F.gelu(self.norm(F.linear(windows, weight, self.conv.bias)))
+            return gelu(self.norm(F.linear(windows, weight, self.conv.bias)))
         whole = values.unfold(1, KERNELS[0], STRIDES[0])
         counts = (inputs.lengths - KERNELS[0]).div(STRIDES[0], rounding_mode="floor") + 1
         if self.kind == "group_unmasked":
@@ -127,7 +128,7 @@ class _First(nn.Module):
             whole, counts, weight, gain=self.norm.weight, bias=self.norm.bias
         )
         # the offsets as one more filter of ones: added by themselves they would be written out first
-        return F.gelu(torch.bmm(F.pad(windows, (0, 1), value=1.0), torch.cat([filters, offsets], dim=1)))
+        return gelu(torch.bmm(F.pad(windows, (0, 1), value=1.0), torch.cat([filters, offsets], dim=1)))
 
 
 class _Layer(nn.Module):
@@ -140,4 +141,4 @@ class _Layer(nn.Module):
         self.norm = nn.LayerNorm(dim) if norm == "layer" else nn.Identity()
 
     def forward(self, values: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch half dim"]:
-        return F.gelu(self.norm(halve(values, self.conv.weight, self.conv.bias)))
+        return gelu(self.norm(halve(values, self.conv.weight, self.conv.bias)))
