@@ -38,7 +38,8 @@ from sonorant.recipes.export import Features, LogProbabilities, write_network  #
 from sonorant.recipes.features import first_minutes  # noqa: E402
 from sonorant.recipes.measuring import Measurer  # noqa: E402
 from sonorant.recipes.onnx import FEATURES, LOG_PROBABILITIES  # noqa: E402
-from speed import RESULTS, SIDES, SPEECH, Side  # noqa: E402
+from speed import RESULTS, SPEECH  # noqa: E402
+from turns import SIDES, Side, SideError  # noqa: E402
 
 ENGINES = [("pytorch", "fp32"), ("pytorch", "bf16"), ("pytorch", "int8"), ("onnx", "fp32"), ("onnx", "int8")]
 WORKS = ("features", "transcripts")
@@ -57,12 +58,11 @@ def side(task: dict[str, Any]) -> Iterator[Side]:
             env={**os.environ, "OMP_NUM_THREADS": str(task["threads"])},
         )
         try:
-            started = Side(f"{task['engine']} {task['precision']}", task, process)
+            started = Side(f"{task['engine']} {task['precision']}", process, errors)
             try:
                 started.told()
-            except RuntimeError:
-                errors.seek(0)
-                sys.exit(errors.read())
+            except SideError as error:
+                sys.exit(str(error))
             yield started
         finally:
             process.kill()
@@ -95,7 +95,7 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
     """Every engine over the same clips, in turn; a result for each."""
     seconds = sum(clip.seconds for clip in read(manifest))
     with ExitStack() as stack:
-        sides = []
+        sides: list[tuple[dict[str, Any], Side]] = []
         for engine, precision in ENGINES:
             if (engine, precision) == ("pytorch", "int8") and not has_vnni():
                 print("pytorch int8 is left out: the processor has no VNNI", file=sys.stderr)
@@ -112,11 +112,11 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
             }
             if engine == "onnx":
                 task["file"] = str(exported(subject, work, precision, folder))
-            sides.append(stack.enter_context(side(task)))
+            sides.append((task, stack.enter_context(side(task))))
         for _ in range(rounds):
-            for each in sides:
+            for _, each in sides:
                 each.step()
-        for each in sides:
+        for task, each in sides:
             factors = np.array(each.seconds) / seconds
             low, high = interval(factors)
             yield {
@@ -128,7 +128,7 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
                 "rounds": rounds,
                 "megabytes": each.megabytes,
                 "cer": each.value if work == "transcripts" and subject not in ENCODERS else None,
-                "error": _error(folder, each.task) if work == "features" else None,
+                "error": _error(folder, task) if work == "features" else None,
                 "clips": len(read(manifest)),
             }
 

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +23,8 @@ from typing import Any
 
 from sonorant.evaluate.rows import Row, write_rows
 from sonorant.recipes.measuring import Measurer
-from speed import RESULTS, SIDES, Side, interval
+from speed import RESULTS, interval
+from turns import SIDES, Side
 
 ALONE, APART = "one process", "apart"
 TOGETHER = ("train.processes", "torchrun")
@@ -36,27 +38,31 @@ def started(way: str, task: Mapping[str, Any]) -> Iterator[Side]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     # `together` shares its threads out; one each is left
     threads = processes if way == "train.processes" else 1
-    process = subprocess.Popen(
-        [sys.executable, *(launcher if way == "torchrun" else []), str(SIDES / "steps.py"), json.dumps(task)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-    )
-    side = Side(way, dict(task), process)
-    try:
-        side.told()
-        yield side
-    finally:
-        if process.stdin is not None:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
+    with tempfile.TemporaryFile("w+", encoding="utf8") as errors:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, *(launcher if way == "torchrun" else [])),
+                *(str(SIDES / "steps.py"), json.dumps(task)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+        side = Side(way, process, errors)
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # torchrun ends what it started
-            process.wait()
+            side.told()
+            yield side
+        finally:
+            if process.stdin is not None:
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # torchrun ends what it started
+                process.wait()
 
 
 def groups(

@@ -1,11 +1,17 @@
 """This project beside its peers, in one run on one machine, step by step in turn.
 
-    make peers                                   # an environment for each peer, once
-    python benchmarks/speed.py                   # everything; rows in results/speed-DATE.jsonl, with a page
-    python benchmarks/speed.py --quick --json    # tiny sizes, about a minute
+    make peers                                          # an environment for each peer, once
+    python benchmarks/speed.py                          # everything; more than an hour
+    python benchmarks/speed.py --works hubert --sizes base    # or piece by piece
+    python benchmarks/speed.py --quick --json           # one work, tiny, in less than a minute
 
-Every side is first tried in each of its ways (precision; threads or processes) and then runs in its fastest
-one. The ratio is the peer's time over ours: above 1 this project is the faster one.
+Every side is first tried in each of its ways (precision; threads or processes), by the same rule: a step to
+warm up, then the better of two, but no second one where the first takes over 1.5 times the best way's so far.
+Then both run in their fastest ways. With --quick there is one way for both, bfloat16 and all cores. The
+ratio is the peer's time over ours: above 1 this project is the faster one.
+
+Rows go to results/speed-DATE.jsonl after each comparison, in place of those of the same work, size, precision
+and peer; the page beside it is made of all of them.
 """
 
 import argparse
@@ -24,15 +30,17 @@ import numpy as np
 import soundfile
 import soxr
 
-from sonorant.evaluate.rows import Row, write_rows
+from comparisons import keep, rows
 from sonorant.recipes.measuring import Measurer
-from turns import Side, SideError, fastest, installed, side, way, ways
+from turns import WARM_UPS, Side, SideError, fastest, installed, set_up, started, way, ways
 
 HERE = Path(__file__).parent
 RESULTS, SPEECH = HERE / "results", HERE.parent / "tests" / "fixtures" / "speech"
 UTTERANCES, SECONDS, RATE = 8, 4, 16000
 CODES = 100  # of k-means
 TOLERANCE = 0.1  # how far the numbers of parameters may be apart
+ROUNDS = {"tiny": 15, "base": 9}
+QUICK_ROUNDS = 3
 
 # The peers' environments, and for each kind of work the peers that do it, with their own name for it.
 ENVIRONMENTS = {
@@ -41,16 +49,28 @@ ENVIRONMENTS = {
     "s3prl": "s3prl",
     "scikit-learn": "clusters",
     "faiss": "clusters",
+    "lightly": "lightly",
 }
 WORKS: dict[str, dict[str, str]] = {
     "wav2vec2": {"transformers": "wav2vec2", "speechbrain": "wav2vec2"},
+    "hubert": {"transformers": "hubert"},
     "best_rq": {"speechbrain": "best_rq"},
     "apc": {"s3prl": "apc"},
+    "mockingjay": {"s3prl": "mockingjay"},
+    "tera": {"s3prl": "tera"},
     "ctc": {"transformers": "ctc"},
     "features": {"transformers": "features"},
     "kmeans": {"scikit-learn": "sklearn", "faiss": "faiss"},
+    "ntxent": {"lightly": "ntxent"},
+    "moco_loss": {"lightly": "moco_loss"},
 }
-TRAINING = ("wav2vec2", "best_rq", "apc", "ctc")  # what several processes can share
+PARTS = ("kmeans", "ntxent", "moco_loss")  # of one size, in single precision
+ALONE = (*PARTS, "features")  # what several processes cannot share
+ABOUT = (
+    f"{UTTERANCES} x {SECONDS} s of speech a step. Ratios are the peer's median time over ours, with 95 %\n"
+    "intervals over rounds; each side in its fastest way. A step of a loss alone (ntxent, moco_loss) is 20\n"
+    "passes over 256 embeddings of each view; a step of k-means is 20 iterations."
+)
 
 
 def compare(work: str, peer: str, task: dict[str, Any], *, rounds: int, quick: bool) -> dict[str, Any]:
@@ -58,23 +78,24 @@ def compare(work: str, peer: str, task: dict[str, Any], *, rounds: int, quick: b
     environment = ENVIRONMENTS[peer]
     mine = {**task, "work": work, "beside": peer}
     theirs = {**task, "work": WORKS[work][peer]}
-    precisions = ["fp32"] if work == "kmeans" else ["bf16"] if quick else ["bf16", "fp32"]
-    found = ways(precisions=precisions, quick=quick, several=work in TRAINING)
+    precisions = ["fp32"] if work in PARTS else ["bf16"] if quick else ["bf16", "fp32"]
+    found = ways(precisions=precisions, quick=quick, several=work not in ALONE)
     mine |= fastest("ours", mine, found)
     found = ways(precisions=precisions, quick=quick, several=False)
     theirs |= fastest(peer, theirs, found, environment=environment)
-    machine = {**mine, "work": "rate", "threads": os.cpu_count() or 1, "processes": 1}
+    counting = {**mine, "work": "machine", "counted": work, "threads": os.cpu_count() or 1, "processes": 1}
     rates = []
     with ExitStack() as stack:
-        ours = stack.enter_context(side("ours", mine))
-        other = stack.enter_context(side(peer, theirs, environment=environment))
+        ours = stack.enter_context(started("ours", mine))
+        other = stack.enter_context(started(peer, theirs, environment=environment))
+        machine = stack.enter_context(started("ours", counting))
+        set_up([ours, other, machine], warm_ups=1 if quick else WARM_UPS)
         _check_sizes(ours, other)
-        rate = stack.enter_context(side("ours", machine))
         for _ in range(rounds):
             ours.step()
             other.step()
-            rate.step()
-            rates.append(rate.value)
+            machine.step()
+            rates.append(machine.value)
     low, high = interval(other.seconds, ours.seconds)
     return {
         "work": work,
@@ -84,7 +105,7 @@ def compare(work: str, peer: str, task: dict[str, Any], *, rounds: int, quick: b
         "ratio": median(other.seconds) / median(ours.seconds),
         "low": low,
         "high": high,
-        "rate_share": counted(mine) / median(ours.seconds) / 1e9 / median(rates),
+        "rate_share": machine.operations / median(ours.seconds) / 1e9 / median(rates),
         "seconds": median(ours.seconds),
         "peer_seconds": median(other.seconds),
         "megabytes": ours.megabytes,
@@ -114,19 +135,12 @@ def interval(slow: Sequence[float], quick: Sequence[float]) -> tuple[float, floa
     return float(low), float(high)
 
 
-def counted(task: dict[str, Any]) -> float:
-    """The arithmetic of one step of ours."""
-    if task["work"] == "kmeans":
-        return 0.0
-    with side("ours", {**task, "work": "count", "counted": task["work"], "processes": 1}) as counting:
-        counting.step()
-        return counting.value
-
-
 def speech(folder: Path) -> Path:
     """Real speech from the test fixtures, cut into utterances of equal length."""
-    waves = []
+    waves: list[np.ndarray] = []
     for path in sorted(SPEECH.glob("*.flac")):
+        if sum(map(len, waves)) >= UTTERANCES * SECONDS * RATE:
+            break
         samples, rate = soundfile.read(path, dtype="float32")
         waves.append(soxr.resample(samples if samples.ndim == 1 else samples.mean(1), rate, RATE))
     joined = np.concatenate(waves)[: UTTERANCES * SECONDS * RATE]
@@ -134,87 +148,37 @@ def speech(folder: Path) -> Path:
     return folder / "audio.npy"
 
 
-def rows(result: Mapping[str, Any]) -> list[Row]:
-    """A comparison in the form that all benchmarks share."""
-    measurer = Measurer("speed")
-    task = f"{result['work']} {result['size']}, {UTTERANCES} x {SECONDS} s"
-    mine, theirs = f"ours ({result['way']})", f"{result['peer']} ({result['peer_way']})"
-    n = result["rounds"]
-    return [
-        measurer.row(mine, task, "seconds a step", result["seconds"], n=n),
-        measurer.row(theirs, task, "seconds a step", result["peer_seconds"], n=n),
-        measurer.row(f"{result['peer']} / ours", task, "ratio", result["ratio"],
-                     low=result["low"], high=result["high"], n=n),
-        measurer.row(mine, task, "share of the matrix rate", result["rate_share"], n=n),
-        measurer.row(mine, task, "peak megabytes", result["megabytes"]),
-        measurer.row(theirs, task, "peak megabytes", result["peer_megabytes"]),
-        measurer.row(mine, task, "parameters", result["parameters"]),
-        measurer.row(theirs, task, "parameters", result["peer_parameters"]),
-    ]  # fmt: skip
-
-
-def page(results: Sequence[Mapping[str, Any]], command: str, written: Sequence[Row]) -> str:
-    """All comparisons as one table."""
-    head = ["work", "size", "peer", "ratio", "ours, s", "peer, s", "ours", "peer", "of the matrix rate"]
-    head += ["MB", "peer's MB", "M parameters", "peer's"]
-    lines = [
-        f"# Speed, {datetime.now(UTC):%Y-%m-%d}\n",
-        f"`{command}`, commit {written[0].commit}, {written[0].machine};",
-        f"{UTTERANCES} x {SECONDS} s of speech a step. Ratios are the peer's median time over ours, with",
-        "95 % intervals over rounds; each side in its fastest way.\n",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-    ]
-    for each in results:
-        cells = (
-            *(each[key] for key in ("work", "size", "peer")),
-            f"**{each['ratio']:.2f}** [{each['low']:.2f}, {each['high']:.2f}]",
-            *(f"{each[key]:.3f}" for key in ("seconds", "peer_seconds")),
-            *(each[key] for key in ("way", "peer_way")),
-            f"{each['rate_share']:.0%}",
-            *(f"{each[key]:.0f}" for key in ("megabytes", "peer_megabytes")),
-            *(f"{each[key] / 1e6:.2f}" for key in ("parameters", "peer_parameters")),
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes in bfloat16, a few rounds; nothing is written"
-    )
+    parser.add_argument("--quick", action="store_true", help="tiny, a few rounds; nothing is written")
     parser.add_argument("--json", action="store_true", help="a result a line on the standard output")
     parser.add_argument("--works", nargs="+", choices=list(WORKS), help="all; with --quick wav2vec2")
     parser.add_argument(
         "--peers", nargs="+", choices=list(ENVIRONMENTS), help="all; with --quick alone transformers"
     )
     parser.add_argument("--sizes", nargs="+", choices=["tiny", "base"], default=["tiny", "base"])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, help="15 at tiny size, 9 at base, 3 with --quick")
     options = parser.parse_args()
-    rounds = 3 if options.quick else options.rounds
-    results, failed = [], False
+    file = RESULTS / f"speed-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+    measurer, done, failed = Measurer("speed"), 0, False
     with tempfile.TemporaryDirectory() as folder:
         audio = speech(Path(folder))
         for work, size, peer in chosen(options):
             task = {"size": size, "audio": str(audio), "codes": CODES}
+            rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS[size])
             try:
                 result = compare(work, peer, task, rounds=rounds, quick=options.quick)
             except SideError as error:  # the others go on
                 print(error, file=sys.stderr)
                 failed = True
                 continue
-            results.append(result)
+            done += 1
             print(json.dumps(result) if options.json else _line(result), flush=True)
-    if results and not options.quick:
-        file = RESULTS / f"speed-{datetime.now(UTC):%Y-%m-%d}.jsonl"
-        written = [row for result in results for row in rows(result)]
-        write_rows(file, written)
-        command = " ".join(["python benchmarks/speed.py", *sys.argv[1:]])
-        file.with_suffix(".md").write_text(page(results, command, written), encoding="utf8")
-    sys.exit(failed or not results)
+            if not options.quick:
+                keep(file, rows(result, measurer), about=ABOUT)
+    sys.exit(failed or not done)
 
 
 def chosen(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
@@ -227,7 +191,7 @@ def chosen(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
             if peer in peers and not installed(ENVIRONMENTS[peer]):
                 print(f"{work}: {peer} is not installed: make peers", file=sys.stderr)
             elif peer in peers:
-                sizes = ["tiny"] if options.quick or work == "kmeans" else options.sizes
+                sizes = ["tiny"] if options.quick or work in PARTS else options.sizes
                 yield from ((work, size, peer) for size in sizes)
 
 

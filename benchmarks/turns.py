@@ -8,11 +8,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import IO, Any
 
 SIDES = Path(__file__).parent / "sides"
 PEERS = Path(__file__).parent.parent / ".peers"  # an environment for each, made by `make peers`
+WARM_UPS = 2  # steps until memory is taken and kernels are chosen
+DROPPED = 1.5  # times the best step so far: a way whose first step takes longer is not tried again
 
 
 class SideError(RuntimeError):
@@ -27,6 +30,7 @@ class Side:
     process: "subprocess.Popen[str]"
     errors: IO[str]  # its standard error
     parameters: int = 0  # of its model
+    operations: float = 0.0  # of a step, where it counts them
     seconds: list[float] = field(default_factory=list)
     megabytes: float = 0.0
     value: float = 0.0
@@ -57,16 +61,14 @@ def installed(environment: str) -> bool:
 
 
 @contextmanager
-def side(name: str, task: dict[str, Any], *, environment: str | None = None) -> Iterator[Side]:
-    """Starts a side, waits until it is set up, and ends it. Without an environment it is ours.
-
-    SideError: it fails; the last line of its standard error tells why.
-    """
+def started(name: str, task: dict[str, Any], *, environment: str | None = None) -> Iterator[Side]:
+    """Starts a side and ends it. Without an environment it is ours. What it does first is up to `set_up`, so
+    that several can be started at once."""
     python = str(PEERS / environment / "bin" / "python") if environment else sys.executable
     script = SIDES / (f"peer_{environment}.py" if environment else "ours.py")
     with tempfile.TemporaryFile("w+", encoding="utf8") as errors:
         process = subprocess.Popen(
-            [python, str(script), json.dumps(task)],
+            [python, str(script), json.dumps({**task, "warm_ups": 0})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -74,38 +76,62 @@ def side(name: str, task: dict[str, Any], *, environment: str | None = None) -> 
             env={**os.environ, "OMP_NUM_THREADS": str(task["threads"] * task["processes"])},
         )
         try:
-            started = Side(f"{name}, {task['work']} {task['size']}, {way(task)}", process, errors)
-            started.parameters = started.told().get("parameters", 0)
-            yield started
+            yield Side(f"{name}, {task['work']} {task['size']}, {way(task)}", process, errors)
         finally:
             process.kill()
             process.wait()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                with suppress(BrokenPipeError):  # of what it did not take any more
+                    pipe.close()
+
+
+def set_up(sides: Sequence[Side], *, warm_ups: int = WARM_UPS) -> None:
+    """Waits until all have read their libraries, then has each of them do its first steps alone: at the same
+    time they would be in each other's way. These are not counted.
+
+    SideError: one fails; the last line of its standard error tells why.
+    """
+    for each in sides:
+        told = each.told()
+        each.parameters, each.operations = told["parameters"], told["operations"]
+    for each in sides:
+        for _ in range(warm_ups):
+            each.step()
+        each.seconds.clear()
 
 
 def ways(*, precisions: Sequence[str], quick: bool, several: bool) -> list[dict[str, Any]]:
-    """How work may be done: in which precision, with how many threads, and in how many processes."""
+    """How work may be done: in which precision, with how many threads, and in how many processes; what is
+    slow as a rule comes last."""
     cores = os.cpu_count() or 1
-    threads = [(cores, 1)] if quick else [(cores, 1), (1, 1)]
-    if several:
-        threads.append((1, cores))
+    shapes = [(cores, 1)]
+    if not quick:
+        shapes += [(1, cores), (1, 1)] if several else [(1, 1)]
     return [
-        {"precision": precision, "threads": each, "processes": processes}
+        {"precision": precision, "threads": threads, "processes": processes}
+        for threads, processes in dict.fromkeys(shapes)
         for precision in precisions
-        for each, processes in threads
     ]
 
 
 def fastest(
     name: str, task: dict[str, Any], found: Sequence[dict[str, Any]], *, environment: str | None = None
 ) -> dict[str, Any]:
-    """The way in which a side is quickest, of three steps each."""
+    """The way in which a side is quickest: a step to warm up, then the better one of two. Where the first of
+    them is over DROPPED times the best so far there is no second."""
     if len(found) == 1:
         return found[0]
-    times = []
+    best, chosen = inf, found[0]
     for each in found:
-        with side(name, {**task, **each}, environment=environment) as tried:
-            times.append(min(tried.step() for _ in range(3)))
-    return found[times.index(min(times))]
+        with started(name, {**task, **each}, environment=environment) as tried:
+            set_up([tried], warm_ups=1)
+            seconds = tried.step()
+            if seconds <= DROPPED * best:
+                seconds = min(seconds, tried.step())
+        if seconds < best:
+            best, chosen = seconds, each
+    return chosen
 
 
 def way(task: dict[str, Any]) -> str:

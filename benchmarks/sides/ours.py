@@ -4,7 +4,8 @@ It is set up as the peer beside it is. SpeechBrain's wav2vec 2.0 normalises ever
 in front of the Transformer's blocks, has no convolutional positions, and dropout on the attention's weights
 and its input too; its BEST-RQ hides 60 % of the frames. APC's GRUs are 15/16 as wide as s3prl's, because
 frames are projected to that width before the first one: then both sides have as many parameters and
-multiplications.
+multiplications. Mockingjay's and TERA's Transformers have no convolutional positions, because s3prl's have
+sinusoids. HuBERT is given its labels: naming frames is left out on both sides.
 """
 
 import json
@@ -19,14 +20,21 @@ import torch
 from serve import (
     ITERATIONS,
     MELS,
+    QUEUE,
     STACK,
+    TEMPERATURE,
+    WIDTH,
     Work,
     audio,
+    loss_alone,
     parameters,
     points,
     serve,
     size,
+    units,
 )
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import EncoderConfig, build
@@ -40,7 +48,12 @@ from sonorant.objective import Objective
 from sonorant.objectives import apc as apc_objective
 from sonorant.objectives import best_rq as best_rq_objective
 from sonorant.objectives import ctc as ctc_objective
+from sonorant.objectives import hubert as hubert_objective
+from sonorant.objectives import mockingjay as mockingjay_objective
+from sonorant.objectives import tera as tera_objective
 from sonorant.objectives import wav2vec2 as wav2vec2_objective
+from sonorant.objectives.moco import similarities
+from sonorant.objectives.simclr import nt_xent
 from sonorant.recipes.precision import prepared
 from sonorant.train import distributed
 from sonorant.train.loop import Step, TrainConfig, train
@@ -54,7 +67,7 @@ STEPS = 10**6
 
 
 def encoder(task: dict[str, Any]) -> Encoder:
-    """Of wav2vec 2.0, CTC and the features."""
+    """Of wav2vec 2.0, HuBERT, CTC and the features."""
     sizes = dict(size(task, "wav2vec2"))
     channels = sizes.pop("channels")
     if task["beside"] == "speechbrain":
@@ -67,18 +80,40 @@ def encoder(task: dict[str, Any]) -> Encoder:
 
 def batch(task: dict[str, Any]) -> Batch:
     """This process's share of the utterances."""
-    waves = audio(task)
-    share = len(waves) // task["processes"]
-    rank = distributed.rank()
-    mine = waves[rank * share : (rank + 1) * share]
+    waves, rows = audio(task), share(task)
     generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(1, 32, (len(waves), 40), generator=generator)[rank * share : (rank + 1) * share]
-    lengths = torch.full((share,), waves.shape[1])
-    return Batch(Padded(mine, lengths), tuple(range(rank * share, (rank + 1) * share)), pad(list(labels)))
+    labels = torch.randint(1, 32, (len(waves), 40), generator=generator)[rows.start : rows.stop]
+    lengths = torch.full((len(rows),), waves.shape[1])
+    return Batch(Padded(waves[rows.start : rows.stop], lengths), tuple(rows), pad(list(labels)))
+
+
+def share(task: dict[str, Any]) -> range:
+    """Which utterances are this process's."""
+    each, rank = len(audio(task)) // task["processes"], distributed.rank()
+    return range(rank * each, (rank + 1) * each)
 
 
 def wav2vec2(task: dict[str, Any]) -> Objective:
     return wav2vec2_objective.Config().build(encoder(task))
+
+
+class Given(nn.Module):
+    """A labeller that is told the labels of this process's utterances."""
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        self.labels = labels
+
+    def forward(self, inputs: Padded, wanted: Tensor) -> list[Tensor]:
+        return [self.labels[wanted]]
+
+
+def hubert(task: dict[str, Any]) -> Objective:
+    built = hubert_objective.Config(codes=(task["codes"],)).build(encoder(task))
+    labels = units(task, built.encoder.frontend.frames(audio(task).shape[1]))
+    rows = share(task)
+    built.labeller = Given(labels[rows.start : rows.stop])
+    return built
 
 
 def ctc(task: dict[str, Any]) -> Objective:
@@ -100,7 +135,22 @@ def apc(task: dict[str, Any]) -> Objective:
     )
 
 
-OBJECTIVES = {"wav2vec2": wav2vec2, "ctc": ctc, "best_rq": best_rq, "apc": apc}
+def restoring(task: dict[str, Any]) -> Encoder:
+    """Of Mockingjay and TERA."""
+    sizes = size(task, "transformer")
+    context = TransformerConfig(**sizes, positions="none", dropout=0.1, attention_dropout=0.1)
+    return build(EncoderConfig(frontend=LogMelConfig(mels=MELS), context=context))
+
+
+def mockingjay(task: dict[str, Any]) -> Objective:
+    return mockingjay_objective.Config().build(restoring(task))
+
+
+def tera(task: dict[str, Any]) -> Objective:
+    return tera_objective.Config().build(restoring(task))
+
+
+OBJECTIVES = {each.__name__: each for each in (wav2vec2, hubert, ctc, best_rq, apc, mockingjay, tera)}
 
 
 def steps(objective: Objective, task: dict[str, Any]) -> Iterator[Step]:
@@ -138,7 +188,7 @@ def follow(task: dict[str, Any]) -> None:
 
 def features(task: dict[str, Any]) -> Work:
     model, inputs = encoder(task).eval(), batch(task).inputs
-    if task["work"] == "count":  # the meter does not see into what inference puts together
+    if "counted" in task:  # the meter does not see into what inference puts together
         return Work(partial(_features, model, inputs, torch.no_grad), parameters(model))
     ready, computing = prepared(model, task["precision"], torch.device("cpu"))
     return Work(partial(_features, ready, inputs, computing), parameters(model))
@@ -162,29 +212,42 @@ def clusters(task: dict[str, Any]) -> Work:
     return Work(step)
 
 
-def count(task: dict[str, Any]) -> Work:
-    """The arithmetic of one step."""
-    counted = task["counted"]
-    work = features(task) if counted == "features" else training({**task, "work": counted})
-
-    def step() -> float:
-        with Meter(Machine(1.0, 1.0, 1, torch.float32), torch.nn.Module()) as meter:
-            work.step()
-        return sum(cost.operations for cost in meter.kinds.values())
-
-    return Work(step)
+def ntxent(task: dict[str, Any]) -> Work:
+    return loss_alone(lambda first, second: nt_xent(first, second, temperature=TEMPERATURE).mean())
 
 
-def rate(task: dict[str, Any]) -> Work:
-    """The machine's own rate of matrix products, in GFLOP/s."""
+def moco_loss(task: dict[str, Any]) -> Work:
+    """With the queue, which takes in a pass's keys before the next one."""
+    queue, oldest, waiting = F.normalize(torch.randn(QUEUE, WIDTH), dim=1), 0, torch.empty(0, WIDTH)
+
+    def loss(first: Tensor, second: Tensor) -> Tensor:
+        nonlocal oldest, waiting
+        queue[(oldest + torch.arange(len(waiting))) % QUEUE] = waiting
+        oldest += len(waiting)
+        query, waiting = F.normalize(first, dim=1), F.normalize(second.detach(), dim=1)
+        logits = similarities(query, waiting, queue) / TEMPERATURE
+        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64))
+
+    return loss_alone(loss)
+
+
+def machine(task: dict[str, Any]) -> Work:
+    """The arithmetic of a step of another work, and at each of its own the machine's rate of matrix products,
+    in GFLOP/s."""
+    counted = WORKS[task["counted"]]({**task, "work": task["counted"]})
+    with Meter(Machine(1.0, 1.0, 1, torch.float32), torch.nn.Module()) as meter:
+        counted.step()
+    operations = sum(cost.operations for cost in meter.kinds.values())
     dtype = torch.bfloat16 if task["precision"] == "bf16" else torch.float32
-    return Work(lambda: rates(dtype, seconds=0.2).operations / 1e9)
+    return Work(lambda: rates(dtype, seconds=0.2).operations / 1e9, operations=operations)
 
+
+WORKS = dict.fromkeys(OBJECTIVES, training)
+WORKS |= {"features": features, "kmeans": clusters, "ntxent": ntxent, "moco_loss": moco_loss}
 
 if __name__ == "__main__":
-    works = {"features": features, "kmeans": clusters, "count": count, "rate": rate}
-    works |= dict.fromkeys(OBJECTIVES, training)
     task = json.loads(sys.argv[1])
+    works = {**WORKS, "machine": machine}
     if task["processes"] == 1:
         serve(works)
     else:

@@ -1,11 +1,21 @@
-"""s3prl: APC pretraining as its recipe has it, with frames computed for each batch.
+"""s3prl: APC, Mockingjay and TERA pretraining as its recipes have them, with frames computed for each batch.
 
-Both sides predict 5 frames ahead of 80 log-mel energies, standardised over the utterance, from three GRUs
-with dropout of 0.1 and residual connections. What differs: its first GRU reads the frames themselves, where
-ours projects them to its width (see ours.py), its dropout acts behind the last layer too, it computes the
-energies utterance by utterance, as its loader does, and it packs sequences between the layers.
+On both sides frames are 80 log-mel energies every 10 ms, standardised over the utterance. s3prl computes them
+utterance by utterance, as its loaders do. What else differs:
+
+- APC: both predict 5 frames ahead from three GRUs with dropout of 0.1 and residual connections. Its first
+  GRU reads the frames themselves, where ours projects them to its width (see ours.py), its dropout acts
+  behind the last layer too, and it packs sequences between the layers.
+- Mockingjay and TERA: both hide 15 % of the frames in spans of 7, which may overlap, and restore them from a
+  post-norm Transformer with dropout of 0.1; TERA hides up to 20 % of the channels too, and adds noise to 15 %
+  of the utterances (s3prl: of the batches). It adds sinusoids (an addition a frame), where ours is set to
+  have no positions; ours has dropout between a block's two feed-forward layers too; it applies the head to
+  all frames, ours to those that are restored.
 """
 
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +25,32 @@ from serve import MELS, Work, audio, serve, size, training
 for gone in ("set_audio_backend", "list_audio_backends", "sox_effects"):  # s3prl asks for older names
     if not hasattr(torchaudio, gone):
         setattr(torchaudio, gone, lambda *_: [])
+installed = importlib.util.find_spec("s3prl")
+assert installed is not None
+assert installed.origin is not None
+sys.path.append(str(Path(installed.origin).parent))  # what trains imports from there
 
-from s3prl.upstream.apc.apc import APC  # noqa: E402
-from s3prl.upstream.apc.audio import create_transform  # noqa: E402
+from pretrain.mockingjay.pretrain_expert import TransformerForMaskedAcousticModel  # noqa: E402
+from pretrain.mockingjay.task import generate_masked_acoustic_model_data  # noqa: E402
+from upstream.apc.apc import APC  # noqa: E402
+from upstream.apc.audio import create_transform  # noqa: E402
+from upstream.baseline.extracter import get_extracter  # noqa: E402
+from upstream.mockingjay.model import TransformerConfig  # noqa: E402
 
 SHIFT = 5
+FRAMES = {
+    "kaldi": {"feat_type": "fbank", "fbank": {"num_mel_bins": MELS, "frame_length": 25, "frame_shift": 10}},
+    "delta": {"order": 0},
+    "cmvn": {"use_cmvn": True},
+}
+ALTERED = {
+    "mask_proportion": 0.15,
+    "mask_consecutive_min": 7,
+    "mask_consecutive_max": 7,
+    "mask_allow_overlap": True,
+    "mask_frequency": 0.0,
+    "noise_proportion": 0.0,
+}
 
 
 def apc(task: dict[str, Any]) -> Work:
@@ -38,5 +69,43 @@ def apc(task: dict[str, Any]) -> Work:
     return training(model, loss, task)
 
 
+def restoring(task: dict[str, Any], altered: dict[str, Any]) -> Work:
+    sizes, waves = size(task, "transformer"), audio(task)
+    extract, dim, _ = get_extracter(FRAMES)
+    config = TransformerConfig(
+        {
+            "hidden_size": sizes["dim"],
+            "num_hidden_layers": sizes["layers"],
+            "num_attention_heads": sizes["heads"],
+            "intermediate_size": sizes["feedforward"],
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "initializer_range": 0.02,
+            "layer_norm_eps": 1e-12,
+            "share_layer": False,
+            "pre_layer_norm": False,
+        }
+    )
+    model = TransformerForMaskedAcousticModel(config, dim, output_dim=None)
+    settings = {**altered, "position_encoding_size": sizes["dim"]}
+
+    def loss() -> torch.Tensor:
+        frames = torch.stack([extract(wave) for wave in waves])
+        values, positions, *rest = generate_masked_acoustic_model_data((frames,), settings)
+        value, _ = model(values, positions.expand(len(values), -1, -1), *rest)
+        return value
+
+    return training(model, loss, task)
+
+
+def mockingjay(task: dict[str, Any]) -> Work:
+    return restoring(task, ALTERED)
+
+
+def tera(task: dict[str, Any]) -> Work:
+    return restoring(task, {**ALTERED, "mask_frequency": 0.2, "noise_proportion": 0.15})
+
+
 if __name__ == "__main__":
-    serve({"apc": apc})
+    serve({"apc": apc, "mockingjay": mockingjay, "tera": tera})

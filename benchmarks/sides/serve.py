@@ -25,11 +25,12 @@ class Work:
 
     step: Callable[[], float]
     parameters: int = 0  # of the model that does it
+    operations: float = 0.0  # of the work that it counts, where it does so
 
 
 ITERATIONS = 20  # of k-means
 
-# Of the networks behind wav2vec 2.0's convolutions, behind stacked log-mel frames, and behind log-mel frames.
+# Of the networks behind wav2vec 2.0's convolutions, stacked log-mel frames, and (two) log-mel frames.
 SIZES: dict[str, dict[str, dict[str, int]]] = {
     "wav2vec2": {
         "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768, "channels": 128},
@@ -40,8 +41,15 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
         "base": {"dim": 576, "layers": 12, "heads": 8, "expansion": 4},
     },
     "gru": {"tiny": {"dim": 256, "layers": 3}, "base": {"dim": 512, "layers": 3}},
+    "transformer": {
+        "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768},
+        "base": {"dim": 768, "layers": 3, "heads": 12, "feedforward": 3072},
+    },
 }
 MELS, STACK = 80, 4
+EMBEDDINGS, WIDTH, QUEUE = 256, 128, 4096  # of the losses of two views
+TEMPERATURE = 0.1
+PASSES = 20  # of such a loss, which takes milliseconds, in a step
 
 
 def serve(works: Mapping[str, Callable[[dict[str, Any]], Work]]) -> None:
@@ -50,9 +58,9 @@ def serve(works: Mapping[str, Callable[[dict[str, Any]], Work]]) -> None:
     torch.set_num_threads(task["threads"])
     torch.manual_seed(0)
     work = works[task["work"]](task)
-    for _ in range(2):  # memory is taken, kernels are chosen
+    for _ in range(task.get("warm_ups", 2)):  # memory is taken, kernels are chosen
         work.step()
-    tell({"ready": True, "parameters": work.parameters})
+    tell({"ready": True, "parameters": work.parameters, "operations": work.operations})
     for _ in sys.stdin:
         began = time.perf_counter()
         value = work.step()
@@ -88,6 +96,35 @@ def audio(task: dict[str, Any]) -> torch.Tensor:
 def points(task: dict[str, Any]) -> torch.Tensor:
     """Windows of 80 samples, for k-means: as wide as frames of features."""
     return audio(task).unfold(1, 80, 80).flatten(0, 1).contiguous()
+
+
+def units(task: dict[str, Any], frames: int) -> torch.Tensor:
+    """A cluster's number for each of the frames of each utterance, `batch frames`: drawn once, the same for
+    every side, because naming frames is another work."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(task["codes"], (len(audio(task)), frames), generator=generator)
+
+
+def views() -> torch.Tensor:
+    """Embeddings of two views, `2 batch dim`, with gradients."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, EMBEDDINGS, WIDTH, generator=generator).requires_grad_()
+
+
+def loss_alone(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Work:
+    """A loss of two views' embeddings, forward and backward, PASSES times."""
+    both = views()
+
+    def step() -> float:
+        total = 0.0
+        for _ in range(PASSES):
+            both.grad = None
+            value = loss(*both)
+            value.backward()
+            total += float(value.detach())
+        return total / PASSES
+
+    return Work(step)
 
 
 def size(task: dict[str, Any], network: str) -> dict[str, int]:

@@ -93,3 +93,21 @@ def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
     assert len(clean) == 12
     file.write_text("two\n")
     assert commit() == f"{clean}-dirty"
+
+
+def test_results_do_not_make_a_commit_dirty(tmp_path, monkeypatch):
+    """A benchmark that is measured piece by piece adds to a file that may be in the repository."""
+    result = tmp_path / "benchmarks" / "results" / "speed.jsonl"
+    result.parent.mkdir(parents=True)
+    result.write_text("one\n")
+    code = tmp_path / "src" / "rows.py"
+    code.parent.mkdir()
+    code.write_text("one\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    monkeypatch.setattr(rows, "__file__", str(code))
+    result.write_text("two\n")
+    assert len(commit()) == 12
+    code.write_text("two\n")
+    assert commit().endswith("-dirty")

@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 import torch
 
+RESULTS = "benchmarks/results"  # of the repository
+
 
 class RowError(ValueError):
     """A file of rows that cannot be read or written."""
@@ -99,12 +101,17 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The code's commit, with `-dirty` if files differ from it; `unknown` outside its repository."""
+    """The code's commit, with `-dirty` if files differ from it, results left aside: a benchmark adds to them
+    piece by piece. `unknown` outside its repository."""
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy may lie in another's
-        return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        found = _git("describe", "--always", "--abbrev=12", "--exclude=*")
+        changed = _git(
+            "status", "--porcelain", "--untracked-files=no", "--", ":/", f":(exclude,top){RESULTS}"
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{found}-dirty" if changed else found
 
 
 def _git(*words: str) -> str:
