@@ -36,6 +36,7 @@ from serve import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonorant.allocator import keep_memory
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.conformer import ConformerConfig
@@ -246,6 +247,7 @@ WORKS = dict.fromkeys(OBJECTIVES, training)
 WORKS |= {"features": features, "kmeans": clusters, "ntxent": ntxent, "moco_loss": moco_loss}
 
 if __name__ == "__main__":
+    keep_memory()  # as every command does
     task = json.loads(sys.argv[1])
     works = {**WORKS, "machine": machine}
     if task["processes"] == 1:

@@ -15,8 +15,9 @@ _SETTINGS = {
 def keep_memory() -> None:
     """From now on blocks below 64 MB are kept when they are freed, here and in processes started from here.
 
-    Left to itself glibc gives larger ones than a few hundred kilobytes to 32 MB back to the system, which
-    then hands out zeroed pages, one fault each: a fifth of the time of a small network's forward pass.    Nothing is changed without glibc, nor where the environment already says how to allocate.
+    Left to itself glibc gives blocks back to the system from some size between 128 kB and 32 MB on; the next
+    one of that size costs a fault a page. Nothing is changed without glibc, nor where the environment already
+    says how to allocate.
     """
     if any(os.environ.get(name) for name in ("GLIBC_TUNABLES", "LD_PRELOAD", *_SETTINGS)):
         return  # by the process that started this one, or by somebody who knows better

@@ -11,6 +11,8 @@ def gelu(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
     Writing large values anew takes up to three times as long, for the memory that is fetched for them.
     """
-    if torch.is_grad_enabled() and values.requires_grad or torch.compiler.is_compiling():
+    needed = torch.is_grad_enabled() and values.requires_grad
+    if needed or torch.compiler.is_compiling():
         return F.gelu(values)
-    return torch.ops.aten.gelu_(values)
+    replaced: Tensor = torch.ops.aten.gelu_(values)
+    return replaced

@@ -67,8 +67,9 @@ class Profile:
         machine, total = self.machine, self.total
         kept = "kept for reuse" if keeps_memory() else "left to the allocator"
         head = (
-            f"{machine.threads} threads; freed memory is {kept}; {str(machine.type).removeprefix('torch.')} matrix products "
-            f"at {machine.operations / 1e9:.0f} GFLOP/s, memory at {machine.bytes / 1e9:.1f} GB/s\n"
+            f"{machine.threads} threads; freed memory is {kept}; "
+            f"{str(machine.type).removeprefix('torch.')} matrix products at {machine.operations / 1e9:.0f} "
+            f"GFLOP/s, memory at {machine.bytes / 1e9:.1f} GB/s\n"
             f"a step: {self.audio_seconds:.1f} s of audio in {self.seconds:.3f} s "
             f"({self.audio_seconds / self.seconds:.0f} s of audio a second), "
             f"{self.waited / self.seconds:.1%} of it waiting for data\n"
