@@ -16,7 +16,7 @@ assert keeps_memory() == {kept}
 for turn in range(30):
     if turn == 20:  # blocks that are aligned need some turns until one of them fits into another's place
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = torch.ones(5 << 20)  # 20 MB
+    block = torch.ones(10 << 20)  # 40 MB
     del block
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -36,7 +36,7 @@ def faults(*, keep, kept, **environment):
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
 def test_freed_memory_is_used_again():
-    pages = (5 << 20) * 4 // os.sysconf("SC_PAGE_SIZE")
+    pages = (10 << 20) * 4 // os.sysconf("SC_PAGE_SIZE")
     assert faults(keep=True, kept=True) < pages
     assert faults(keep=False, kept=False) > 5 * pages
 
