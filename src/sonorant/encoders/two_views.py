@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.log_mel import LogMel
+from sonorant.nn.sounds import MADE, Sounds
 from sonorant.nn.spec_augment import spec_augment_mask
 from sonorant.nn.views import ViewConfig, view
 from sonorant.types import Batch, Loss, Padded, pad
@@ -31,10 +32,13 @@ class View:
     hidden: Bool[Tensor, "batch time dim"]
 
 
-def two_views(batch: Batch, config: ViewConfig, frontend: Frontend) -> tuple[View, View]:
-    """Two views of each utterance, drawn from its own generator."""
+def two_views(
+    batch: Batch, config: ViewConfig, frontend: Frontend, sounds: Sounds = MADE
+) -> tuple[View, View]:
+    """Two views of each utterance, drawn from its own generator; `sounds` are what the settings name."""
     generators = batch.generators()
-    return _view(batch, config, frontend, generators), _view(batch, config, frontend, generators)
+    first = _view(batch, config, frontend, generators, sounds)
+    return first, _view(batch, config, frontend, generators, sounds)
 
 
 def embed(encoder: Encoder, seen: View) -> Float[Tensor, "batch dim"]:
@@ -75,10 +79,16 @@ def nothing_to_learn(batch: Batch) -> Loss | None:
     return Loss(zero, zero.long(), {})
 
 
-def _view(batch: Batch, config: ViewConfig, frontend: Frontend, generators: Sequence[Generator]) -> View:
+def _view(
+    batch: Batch,
+    config: ViewConfig,
+    frontend: Frontend,
+    generators: Sequence[Generator],
+    sounds: Sounds,
+) -> View:
     inputs = batch.inputs
     waves = [
-        view(wave[:length], config, rate=frontend.rate, generator=generator)
+        view(wave[:length], config, rate=frontend.rate, generator=generator, sounds=sounds)
         for wave, length, generator in zip(inputs.values, inputs.lengths.tolist(), generators, strict=True)
     ]
     # stacked frames hold each band several times, and the same ones are hidden in all

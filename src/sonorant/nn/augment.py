@@ -2,12 +2,13 @@
 
 Waveforms are `samples` in [-1, 1] without padding. Strengths are numbers with a unit; what is drawn comes
 from a generator of the utterance's own, so the same state of it gives the same result. Noise and rooms are
-made here: they need no files.
+made here and need no files; `nn/sounds.py` takes recorded ones, `nn/pitch.py` changes the pitch alone.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 Wave: TypeAlias = Float[Tensor, " samples"]
+Span: TypeAlias = tuple[float, float]  # from, to
+Choice = TypeVar("Choice")
 
 _CROSSINGS = 16  # of zero, on each side of the resampling filter
 _DIRECT = 1.0  # energy of a room's direct sound over that of all that comes later
@@ -28,6 +31,11 @@ def uniform(low: float, high: float, generator: Generator) -> float:
 def chance(probability: float, generator: Generator) -> bool:
     """True with that probability."""
     return uniform(0, 1, generator) < probability
+
+
+def choose(choices: Sequence[Choice], generator: Generator) -> Choice:
+    """One of them, all alike."""
+    return choices[int(uniform(0, len(choices), generator))]
 
 
 def crop(wave: Wave, samples: int, generator: Generator) -> Float[Tensor, " crop"]:
@@ -70,13 +78,41 @@ def room_response(rt60: float, rate: int, generator: Generator) -> Float[Tensor,
     return torch.cat([torch.ones(1), tail])
 
 
-def reverberate(wave: Wave, response: Float[Tensor, " response"]) -> Wave:
-    """The wave in a room, as long and as loud as before; what rings on behind its end is cut off."""
+def reverberate(wave: Wave, response: Float[Tensor, " response"], *, delay: int = 0) -> Wave:
+    """The wave in a room, as long and as loud as before; what rings on behind its end is cut off.
+
+    `delay` is where the response has its direct sound, in samples: with it the wave stays where it was.
+    """
     size = _transform_size(len(wave) + len(response) - 1)
     product = torch.fft.rfft(wave, n=size) * torch.fft.rfft(response, n=size)
-    wet: Tensor = torch.fft.irfft(product, n=size)[: len(wave)]
-    powers = wave.square().sum() / wet.square().sum().clamp(min=1e-12)
-    return wet * powers.sqrt()
+    wet: Tensor = torch.fft.irfft(product, n=size)[delay : delay + len(wave)]
+    return as_loud(wet, wave)
+
+
+def as_loud(wave: Wave, model: Wave) -> Wave:
+    """The wave with as much energy as the model; silence stays silent."""
+    powers = model.square().sum() / wave.square().sum().clamp(min=1e-12)
+    return wave * powers.sqrt()
+
+
+def overlap(wave: Wave, other: Float[Tensor, " other"], *, snr: float, start: int) -> Wave:
+    """With another voice from sample `start` on; the ratio of their energies, as heard, is `snr` decibels."""
+    heard = other[: len(wave) - start]
+    return add_noise(wave, F.pad(heard, (start, len(wave) - start - len(heard))), snr=snr)
+
+
+def clip(wave: Wave, factor: float) -> Wave:
+    """Cut off at `factor` times its highest and at `factor` times its lowest sample."""
+    return wave.clamp(factor * wave.min(), factor * wave.max())
+
+
+def chop(wave: Wave, *, mean: float, deviation: float, generator: Generator) -> Wave:
+    """With zeros in a stretch anywhere, whose length in samples is drawn from a normal distribution."""
+    drawn = mean + deviation * torch.randn((), generator=generator, dtype=torch.float64).item()
+    samples = min(max(round(drawn), 0), len(wave))
+    first = int(uniform(0, len(wave) - samples + 1, generator))
+    silent = torch.arange(len(wave), device=wave.device) - first
+    return wave.masked_fill((silent >= 0) & (silent < samples), 0)
 
 
 def change_speed(wave: Wave, percent: int) -> Float[Tensor, " resampled"]:
@@ -101,6 +137,11 @@ def drop_band(wave: Wave, *, low: float, high: float, rate: int) -> Wave:
     hertz = torch.arange(len(spectrum), device=wave.device) * rate / size
     kept: Tensor = torch.fft.irfft(spectrum.masked_fill((hertz >= low) & (hertz <= high), 0), n=size)
     return kept[: len(wave)]
+
+
+def downsample(wave: Wave, lower: int, *, rate: int) -> Wave:
+    """As if it had been recorded at a lower rate: at its own one, without what lies above half of that."""
+    return drop_band(wave, low=lower / 2, high=rate, rate=rate)
 
 
 @lru_cache(maxsize=128)

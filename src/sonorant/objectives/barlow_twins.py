@@ -21,6 +21,7 @@ from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor
 
+from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
 from sonorant.nn.embeddings import Embeddings, health
@@ -50,12 +51,13 @@ class BarlowTwins(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
+        self.sounds = sounds(config.views, encoder.frontend.rate, key="objective.views")
         self.project = perceptron([encoder.context.dim, *[config.dim] * 3], norm=True)
 
     def forward(self, batch: Batch) -> Loss:
         if nothing := nothing_to_learn(batch):
             return nothing
-        views = two_views(batch, self.config.views, self.encoder.frontend)
+        views = two_views(batch, self.config.views, self.encoder.frontend, self.sounds)
         first, second = (self.project(embed(self.encoder, view)).float() for view in views)
         correlated = cross_correlation(first, second)
         itself = correlated.diagonal()

@@ -27,6 +27,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
 from sonorant.nn.embeddings import Embeddings, health
@@ -59,6 +60,7 @@ class BYOL(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
+        self.sounds = sounds(config.views, encoder.frontend.rate, key="objective.views")
         self.project = perceptron([encoder.context.dim, config.hidden, config.dim], norm=True)
         self.predict = perceptron([config.dim, config.hidden, config.dim], norm=True)
         self.target_encoder, self.target_project = follower(encoder), follower(self.project)
@@ -66,7 +68,7 @@ class BYOL(Objective):
     def forward(self, batch: Batch) -> Loss:
         if nothing := nothing_to_learn(batch):
             return nothing
-        views = two_views(batch, self.config.views, self.encoder.frontend)
+        views = two_views(batch, self.config.views, self.encoder.frontend, self.sounds)
         first, second = (self.project(embed(self.encoder, view)) for view in views)
         with torch.no_grad():
             target_first, target_second = (

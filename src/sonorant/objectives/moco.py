@@ -30,6 +30,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, perceptron, two_views
 from sonorant.nn.embeddings import Embeddings, health
@@ -66,6 +67,7 @@ class MoCo(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
+        self.sounds = sounds(config.views, encoder.frontend.rate, key="objective.views")
         inner = [config.hidden] if config.head == "mlp" else []
         self.project = perceptron([encoder.context.dim, *inner, config.dim], norm=False)
         self.key_encoder, self.key_project = follower(encoder), follower(self.project)
@@ -75,7 +77,7 @@ class MoCo(Objective):
         self.register_buffer("waiting", torch.empty(0, config.dim), persistent=False)
 
     def forward(self, batch: Batch) -> Loss:
-        for_query, for_key = two_views(batch, self.config.views, self.encoder.frontend)
+        for_query, for_key = two_views(batch, self.config.views, self.encoder.frontend, self.sounds)
         query = F.normalize(self.project(embed(self.encoder, for_query)).float(), dim=1)
         with torch.no_grad():
             key = F.normalize(self.key_project(embed(self.key_encoder, for_key)).float(), dim=1)

@@ -24,6 +24,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
+from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
 from sonorant.nn.embeddings import Embeddings, alignment, health, uniformity
@@ -54,12 +55,13 @@ class SimCLR(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
+        self.sounds = sounds(config.views, encoder.frontend.rate, key="objective.views")
         self.project = perceptron([encoder.context.dim, config.hidden, config.dim], norm=False)
 
     def forward(self, batch: Batch) -> Loss:
         if nothing := nothing_to_learn(batch):
             return nothing
-        views = two_views(batch, self.config.views, self.encoder.frontend)
+        views = two_views(batch, self.config.views, self.encoder.frontend, self.sounds)
         first, second = (self.project(embed(self.encoder, view)).float() for view in views)
         losses = nt_xent(first, second, temperature=self.config.temperature)
         with torch.no_grad():

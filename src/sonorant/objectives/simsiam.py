@@ -26,6 +26,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
+from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
 from sonorant.nn.embeddings import Embeddings, health
@@ -55,13 +56,14 @@ class SimSiam(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
+        self.sounds = sounds(config.views, encoder.frontend.rate, key="objective.views")
         self.project = perceptron([encoder.context.dim, *[config.dim] * 3], norm=True, last_norm=True)
         self.predict = perceptron([config.dim, config.bottleneck, config.dim], norm=True)
 
     def forward(self, batch: Batch) -> Loss:
         if nothing := nothing_to_learn(batch):
             return nothing
-        views = two_views(batch, self.config.views, self.encoder.frontend)
+        views = two_views(batch, self.config.views, self.encoder.frontend, self.sounds)
         z1, z2 = (self.project(embed(self.encoder, view)) for view in views)
         p1, p2 = self.predict(z1), self.predict(z2)
         losses = negative_cosine(p1, z2) / 2 + negative_cosine(p2, z1) / 2  # eq. 4

@@ -27,6 +27,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
+from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
 from sonorant.nn.embeddings import Embeddings, health
@@ -59,13 +60,14 @@ class VICReg(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
+        self.sounds = sounds(config.views, encoder.frontend.rate, key="objective.views")
         self.expand = perceptron([encoder.context.dim, *[config.dim] * 3], norm=True)
 
     def forward(self, batch: Batch) -> Loss:
         if nothing := nothing_to_learn(batch):
             return nothing
         config = self.config
-        views = two_views(batch, config.views, self.encoder.frontend)
+        views = two_views(batch, config.views, self.encoder.frontend, self.sounds)
         first, second = (self.expand(embed(self.encoder, view)).float() for view in views)
         distance = F.mse_loss(first, second)
         spread = (variance(first) + variance(second)) / 2

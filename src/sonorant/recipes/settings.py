@@ -109,6 +109,8 @@ def build_objective(method: ObjectiveConfig, encoder: Encoder, data: DataConfig)
         if (run := method.taught_by()) is not None:
             return method.build_with(encoder, load_encoder(best_checkpoint(Path(run))))
         return method.build(encoder)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(f"objective: {error}") from error
 
