@@ -30,6 +30,7 @@ FROZEN = {
     "corpus": ["name", "--out", "-o", "--json"],
     "manifest": ["folder", "--out", "-o", "--layout", "--json", "--quiet", "-q"],
     "align": ["manifest", "--out", "-o", "--processes", "--quiet", "-q"],
+    "rooms": ["--out", "-o", "--count", "--rate", "--seed", "--quiet", "-q"],
     "pretrain": ["config", "overrides", "--quiet", "-q", "--json"],
     "finetune": ["config", "overrides", "--quiet", "-q", "--json"],
     "extract": [

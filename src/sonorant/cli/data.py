@@ -96,3 +96,27 @@ def align(
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, aligned.clips)
     print(f"{out}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} skipped")
+
+
+@app.command()
+def rooms(
+    out: Out = Path("rooms"),
+    count: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 100,
+    rate: Annotated[int, typer.Option(min=1000, help="Samples a second.")] = 16000,
+    seed: Annotated[int, typer.Option(min=0, help="Of sizes, walls and places.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate rooms for augmentation: WAV files with their responses to an impulse.
+
+    Shoeboxes of 3 to 10 m and 0.2 to 0.6 s of reverberation, by the image source method. Needs
+    `pip install 'sonorant[rooms]'`. Methods that distort speech take the folder as a setting.
+
+    Example: `sonorant rooms --out rooms --count 200`
+
+    Then: `sonorant pretrain simclr data.manifest=speech.jsonl objective.views.rooms=rooms`
+    """
+    from sonorant.recipes.rooms import write_rooms
+
+    with console.progress("simulating", quiet) as bar:
+        write_rooms(out, count, rate=rate, seed=seed, progress=bar)
+    print(f"{out}: responses of {count} rooms")

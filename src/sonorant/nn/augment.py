@@ -127,7 +127,8 @@ def change_speed(wave: Wave, percent: int) -> Float[Tensor, " resampled"]:
     reach = (len(filters) - percent) // 2
     count = round(len(wave) * 100 / percent)
     padded = F.pad(wave, (reach, len(filters) + percent))
-    return (padded.unfold(0, len(filters), percent) @ filters).flatten()[:count]
+    with torch.autocast(wave.device.type, enabled=False):  # bfloat16 has 8 bits
+        return (padded.unfold(0, len(filters), percent) @ filters).flatten()[:count]
 
 
 def drop_band(wave: Wave, *, low: float, high: float, rate: int) -> Wave:

@@ -1,7 +1,9 @@
-"""Another pitch at the same tempo: stretched in time by a phase vocoder, then played as much faster.
+"""Another pitch at the same tempo: the wave is stretched in time and then played as much faster.
 
-J. L. Flanagan and R. M. Golden, "Phase Vocoder", Bell System Technical Journal 1966; with magnitudes between
-two frames interpolated. Formants move along with the pitch, as on another speaker's shorter vocal tract.
+Stretching is WSOLA: W. Verhelst and M. Roelands, "An overlap-add technique based on waveform similarity
+(WSOLA) for high quality time-scale modification of speech", ICASSP 1993,
+https://doi.org/10.1109/ICASSP.1993.319366.
+Formants move along with the pitch, as in a vocal tract of another length.
 """
 
 import math
@@ -9,11 +11,12 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from sonorant.nn.augment import Wave, change_speed
 
-_WINDOW = 0.04  # seconds, at least: two periods of the lowest voices
-_OVERLAP = 4  # windows over each sample
+_STEP = 0.015  # seconds from one piece to the next; a piece is two steps long
+_REACH = 0.0075  # seconds that a piece is looked for around its place: a period of 67 Hz in all
 
 
 def change_pitch(wave: Wave, semitones: float, *, rate: int) -> Wave:
@@ -28,22 +31,28 @@ def change_pitch(wave: Wave, semitones: float, *, rate: int) -> Wave:
 def stretch(wave: Wave, samples: int, *, rate: int) -> Float[Tensor, " stretched"]:
     """The wave at another tempo, `samples` long, with its pitch as it was.
 
-    Each bin of a frame turns on by as much as it turned between the two frames that it comes from.
+    Pieces of it are laid over one another by half. Each comes from near the place that the tempo gives it:
+    from where it is most like what followed the piece before it.
     """
-    size = 1 << math.ceil(_WINDOW * rate - 1).bit_length()
-    step = size // _OVERLAP
-    window = torch.hann_window(size, device=wave.device)
-    spectrum = torch.stft(wave, size, step, window=window, pad_mode="constant", return_complex=True)
-    spectrum = torch.cat([spectrum, spectrum[:, -1:]], 1)
-    frames = samples // step + 1
-    places = torch.arange(frames, device=wave.device, dtype=torch.float64) * len(wave) / samples
-    before = places.long().clamp(max=spectrum.shape[1] - 2)
-    first, second = spectrum[:, before], spectrum[:, before + 1]
-    magnitudes = torch.lerp(first.abs(), second.abs(), (places - before).clamp(max=1).float())
-    usual = 2 * torch.pi * step / size * torch.arange(len(spectrum), device=wave.device, dtype=torch.float64)
-    turns = (second.angle() - first.angle()).double() - usual[:, None]
-    turns = usual[:, None] + turns - 2 * torch.pi * (turns / (2 * torch.pi)).round()
-    phases = torch.cat([spectrum[:, :1].angle().double(), turns[:, :-1]], 1).cumsum(1)
-    turned = torch.polar(magnitudes, phases.remainder(2 * torch.pi).float())
-    stretched: Tensor = torch.istft(turned, size, step, window=window, length=samples)
-    return stretched
+    step, reach = round(_STEP * rate), round(_REACH * rate)
+    tempo = len(wave) / samples
+    before = math.ceil(step * tempo) + reach
+    padded = F.pad(wave, (before, math.ceil(step * tempo) + 4 * step + 2 * reach))
+    place = before - round(step * tempo)
+    pieces = [padded[place : place + 2 * step]]
+    for number in range(math.ceil(samples / step)):
+        follows = padded[place + step : place + 3 * step]
+        first = before - reach + round(number * step * tempo)
+        candidates = padded[first : first + 2 * (step + reach)].unfold(0, 2 * step, 1)
+        place = first + _most_alike(candidates, follows)
+        pieces.append(padded[place : place + 2 * step])
+    window = torch.hann_window(2 * step, device=wave.device, dtype=wave.dtype)
+    halves = (torch.stack(pieces) * window).unflatten(1, (2, step))
+    return (halves[1:, 0] + halves[:-1, 1]).flatten()[:samples]
+
+
+def _most_alike(candidates: Float[Tensor, "places samples"], model: Float[Tensor, " samples"]) -> int:
+    """The candidate with the largest cosine."""
+    with torch.autocast(model.device.type, enabled=False):
+        products = candidates @ model
+    return int((products / candidates.square().sum(1).sqrt().clamp(min=1e-6)).argmax())
