@@ -48,7 +48,8 @@ def stretch(wave: Wave, samples: int, *, rate: int) -> Float[Tensor, " stretched
         pieces.append(padded[place : place + 2 * step])
     window = torch.hann_window(2 * step, device=wave.device, dtype=wave.dtype)
     halves = (torch.stack(pieces) * window).unflatten(1, (2, step))
-    return (halves[1:, 0] + halves[:-1, 1]).flatten()[:samples]
+    laid: Tensor = halves[1:, 0] + halves[:-1, 1]
+    return laid.flatten()[:samples]
 
 
 def _most_alike(candidates: Float[Tensor, "places samples"], model: Float[Tensor, " samples"]) -> int:

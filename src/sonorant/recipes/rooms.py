@@ -51,5 +51,6 @@ def room(rate: int, random: np.random.Generator) -> Float[np.ndarray, " samples"
     shoebox.compute_rir()
     response = np.asarray(shoebox.rir[0][0])
     left = np.square(response[::-1]).cumsum()[::-1]
-    response = response[: int((left > _INAUDIBLE * left[0]).sum())]
-    return response / np.abs(response).max()
+    heard: Float[np.ndarray, " samples"] = response[left > _INAUDIBLE * left[0]]
+    heard /= np.abs(heard).max()
+    return heard
