@@ -20,7 +20,7 @@ def test_rooms_differ_decay_and_come_again(tmp_path):
     waves = [soundfile.read(path)[0] for path in files]
     assert [path.name for path in files] == [f"room_{number:05d}.wav" for number in range(3)]
     for number in range(2):
-        assert files[number].read_bytes() == (tmp_path / "two" / files[number].name).read_bytes()
+        assert np.array_equal(waves[number], soundfile.read(tmp_path / "two" / files[number].name)[0])
     assert not np.array_equal(waves[0][:500], waves[1][:500])
     for wave in waves:
         assert soundfile.info(files[0]).samplerate == 8000
