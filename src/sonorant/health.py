@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SOON = 200  # updates, in which no sign is judged: less than a collapse takes to be worth telling
+FIXED = 0.05  # least use of labels that are fixed: nothing will raise it later
 LATE = 2000  # for what a healthy run does at first, too
 
 
@@ -37,11 +38,19 @@ class Sign:
         return f"{self.mechanism}: {self.seen.format_map(figures)} since step {since}; {self.advice}"
 
 
-def few_codes(codes: int, advice: str, *, seen: str = "", perplexity: str = "code_perplexity") -> Sign:
+def few_codes(
+    codes: int,
+    advice: str,
+    *,
+    seen: str = "",
+    perplexity: str = "code_perplexity",
+    limit: float = 0.02,
+) -> Sign:
     """`code_use` below 2 %: 0 is one code for all frames (of each group), 1 all codes equally often, or as
-    many as there are frames (`nn/usage.py`). Healthy codebooks lie above 10 % from the first step on."""
+    many as there are frames (`nn/usage.py`). Learned codebooks lie above 10 % from the first steps on; for
+    labels that never move, which lie above 20 %, take `FIXED`."""
     told = f"about {{{perplexity}:.3g}} of {codes} codes in use{seen}"
-    return Sign("codebook collapse", "code_use", 0.02, told, advice)
+    return Sign("codebook collapse", "code_use", limit, told, advice)
 
 
 def same_negatives(advice: str) -> Sign:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
-from sonorant.health import Sign, few_codes
+from sonorant.health import FIXED, Sign, few_codes
 from sonorant.nn.masking import bernoulli_span_mask
 from sonorant.nn.random_projection import Projection, RandomProjectionQuantizer
 from sonorant.nn.usage import code_use, perplexity
@@ -121,4 +121,4 @@ class BestRQ(Objective):
             "labels are fixed, so that training cannot mend it: give frames of zero mean and unit variance "
             "(frontend.normalize: utterance), or look for silent audio"
         )
-        return (few_codes(self.config.codes, advice),)
+        return (few_codes(self.config.codes, advice, limit=FIXED),)

@@ -54,7 +54,7 @@ from sonorant.config import ConfigError
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.convolutions import frames_and_squares
 from sonorant.encoders.mfcc import MFCC
-from sonorant.health import Sign, few_codes, one_answer
+from sonorant.health import FIXED, Sign, few_codes, one_answer
 from sonorant.nn.kmeans import Clusters
 from sonorant.nn.masking import span_mask
 from sonorant.nn.minibatch_kmeans import minibatch_kmeans
@@ -160,7 +160,7 @@ class HuBERT(Objective):
     def signs(self) -> Sequence[Sign]:
         labels = "labels are fixed, so that training cannot mend it: cluster again with fewer codes"
         learning = "lower schedule.peak or lengthen schedule.warmup and begin again"
-        codes = few_codes(max(self.config.codes), labels, perplexity="label_perplexity")
+        codes = few_codes(max(self.config.codes), labels, perplexity="label_perplexity", limit=FIXED)
         return codes, one_answer(learning)
 
     def logits(

@@ -87,7 +87,8 @@ class _Trace:
 
 
 def _shown(figures: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in figures.items() if value is not None}
+    """A row's figures; null stands for what is not finite."""
+    return {name: math.nan if value is None else value for name, value in figures.items()}
 
 
 def collapsed(run: str, lines: Sequence[str], step: int) -> CollapsedError:
