@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from sonorant.config import convert
 from sonorant.data.audio import load
 from sonorant.data.manifest import read
 from sonorant.encoders.build import EncoderConfig, build
+from sonorant.health import same_embeddings
 from sonorant.objective import Objective, objective_config
 from sonorant.objectives import simsiam, vicreg
 from sonorant.types import Batch, pad
@@ -22,6 +24,7 @@ CONTEXTS = {
     "transformer": {"name": "transformer", "dim": 16, "layers": 2, "heads": 2, "feedforward": 32,
                     "position_kernel": 16, "position_groups": 2},
 }  # fmt: skip
+NOISE, STEPS = 5.0, 300  # of the views; of training
 TEACHER = {"mask_length": 3, "top_layers": 2}
 
 
@@ -138,7 +141,7 @@ def test_best_rq_uses_fewer_codes_without_normalised_frames():
 
 
 def trained(method, name: str, monkeypatch, **settings) -> dict[str, float]:
-    """The last figures of a method whose network is a linear map of utterances' mean frames with noise."""
+    """The last figures, medians, of a method whose network is a linear map of utterances' mean frames with noise."""
     model = objective(name, **settings)
     with torch.no_grad():
         means = torch.stack([each[:length].mean(0) for each, length in frames(model)])
@@ -146,18 +149,19 @@ def trained(method, name: str, monkeypatch, **settings) -> dict[str, float]:
     noise = torch.Generator().manual_seed(0)
 
     def views(*_: object) -> list[torch.Tensor]:
-        return [means + 0.3 * torch.randn(means.shape, generator=noise) for _ in range(2)]
+        return [means + NOISE * torch.randn(means.shape, generator=noise) for _ in range(2)]
 
     monkeypatch.setattr(method, "two_views", views)
     monkeypatch.setattr(method, "embed", lambda encoder, view: encoder.projection(view))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(200):
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
+    seen = []
+    for _ in range(STEPS):
         loss = model(batch())
         optimizer.zero_grad()
         (loss.total / loss.count).backward()
         optimizer.step()
-    found = {name: float(value) for name, value in loss.metrics.items()}
-    return {sign.metric: sign.shown_by(found[sign.metric]) for sign in model.signs()} | {"figures": found}
+        seen.append({name: float(value) for name, value in loss.metrics.items()})
+    return {name: median(each[name] for each in seen[-20:]) for name in seen[0]}
 
 
 def frames(model: Objective):
@@ -169,11 +173,9 @@ def frames(model: Objective):
 def test_simsiam_collapses_without_the_stopped_gradient_and_neither_whole_nor_vicreg(monkeypatch):
     sizes = {"dim": 32, "bottleneck": 8}
     whole = trained(simsiam, "simsiam", monkeypatch, **sizes)
-    assert not whole["embedding_std"]
-    assert not whole["effective_rank"]
     other = trained(vicreg, "vicreg", monkeypatch, dim=32)
-    assert not other["embedding_std"]
-    assert not other["effective_rank"]
     monkeypatch.setattr(simsiam, "negative_cosine", lambda p, z: -F.cosine_similarity(p, z, dim=1))
     cut = trained(simsiam, "simsiam", monkeypatch, **sizes)
-    assert cut["embedding_std"] or cut["effective_rank"], cut["figures"]
+    signs = same_embeddings("")
+    assert not any(sign.shown_by(each[sign.metric]) for sign in signs for each in (whole, other))
+    assert any(sign.shown_by(cut[sign.metric]) for sign in signs)
