@@ -141,7 +141,7 @@ def test_best_rq_uses_fewer_codes_without_normalised_frames():
 
 
 def trained(method, name: str, monkeypatch, **settings) -> dict[str, float]:
-    """The last figures, medians, of a method whose network is a linear map of utterances' mean frames with noise."""
+    """The last figures, medians, of a method that embeds utterances' mean frames, with noise, by a matrix."""
     model = objective(name, **settings)
     with torch.no_grad():
         means = torch.stack([each[:length].mean(0) for each, length in frames(model)])
