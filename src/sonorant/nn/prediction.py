@@ -40,5 +40,7 @@ def prediction_spread(
 ) -> Float[Tensor, ""]:
     """How much predictions vary, for what they predict: the ratio of their standard deviations over frames,
     each the mean over dimensions. 0: always the same."""
+    if not len(targets):
+        return predicted.new_zeros(())
     foreseen, real = (each.float().var(0, correction=0).sqrt().mean() for each in (predicted, targets))
-    return foreseen / real.clamp(min=1e-12) if len(targets) else foreseen.new_zeros(())
+    return foreseen / real.clamp(min=1e-12)
