@@ -76,7 +76,12 @@ def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, s
     words = ["measure", features, "--layer", "layer_1", "--target-layer", "frontend", "--out", rows]
     done = sonorant(*words, "--json")
     assert done.code == 0
-    assert [row["metric"] for row in done.json] == ["nats", "bits", "share of entropy", "nats"]
+    assert [row["metric"] for row in done.json] == [
+        *["nats", "bits", "share of entropy", "nats"],
+        *["RankMe", "effective rank", "participation ratio"],
+    ]
+    assert all(1 < row["low"] < row["value"] < row["high"] < 16 for row in done.json[4:])
+    assert done.json[4]["task"] == "rank (of 16)"
     assert [msgspec.to_builtins(row) for row in read_rows(rows)] == done.json
     real, control = done.json[0], done.json[3]
     assert real["task"] == "label-free information (K=100, gap 0.12 s)"
@@ -88,8 +93,8 @@ def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, s
     assert real["machine"]
     again = sonorant(*words)
     assert "| features layer_1 | label-free information (K=100, gap 0.12 s) | nats |" in again.out
-    assert len(read_rows(rows)) == 8
-    assert [row.value for row in read_rows(rows)[:4]] == [row.value for row in read_rows(rows)[4:]]
+    assert len(read_rows(rows)) == 14
+    assert [row.value for row in read_rows(rows)[:7]] == [row.value for row in read_rows(rows)[7:]]
 
 
 def test_units_add_the_labelled_bound_and_the_probe(features, tmp_path, sonorant, speech):
@@ -105,11 +110,12 @@ def test_units_add_the_labelled_bound_and_the_probe(features, tmp_path, sonorant
     rows = sonorant(*words).json
     assert [row["task"].partition(" (")[0] for row in rows] == [
         *["label-free information"] * 4,
+        *["rank"] * 3,
         *["labelled information"] * 4,
         "phone probe",
         *["clusters and phones"] * 4,
     ]
-    accuracy, *matched = rows[8:]
+    accuracy, *matched = rows[11:]
     assert accuracy["metric"] == "accuracy"
     assert 0.3 < accuracy["low"] <= accuracy["value"] <= accuracy["high"] < 1
     assert [row["metric"] for row in matched] == ["PNMI", "phone purity", "cluster purity", "PNMI"]

@@ -24,21 +24,12 @@ from torch import Tensor
 
 from sonorant.data.manifest import Clip
 from sonorant.evaluate.labels import labelled_frames
-from sonorant.evaluate.sampling import Parts
+from sonorant.evaluate.sampling import Figure, Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.nn.kmeans import kmeans
 
 FRAMES = 100_000  # of training and of test utterances at most
 GROUPS = 50  # of test utterances at most, left out in turn
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A value with its 95 % interval over test utterances."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from sonorant.evaluate.clusters import Match, match
 from sonorant.evaluate.information import InformationConfig, Score, curve, label_free, labelled
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import Accuracy, probe
+from sonorant.evaluate.rank import Rank, rank
 from sonorant.evaluate.rows import Row, commit, machine
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.features import FRONTEND, TARGETS
 
 LABEL_FREE, LABELLED, PHONES = "label-free information", "labelled information", "phone probe"
-CLUSTERS = "clusters and phones"
+CLUSTERS, RANK = "clusters and phones", "rank"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ class Measurer:
             seconds=accuracy.seconds,
         )
 
+    def ranks(self, subject: str, found: Rank) -> list[Row]:
+        """RankMe, effective rank and participation ratio; the number of dimensions is the most they can be."""
+        task, n = f"{RANK} (of {found.dim})", found.utterances
+        figures = {
+            "RankMe": found.rankme,
+            "effective rank": found.effective,
+            "participation ratio": found.participation,
+        }
+        return [
+            self.row(subject, task, name, figure.value, low=figure.low, high=figure.high, n=n)
+            for name, figure in figures.items()
+        ]
+
     def match(self, subject: str, found: Match) -> list[Row]:
         """PNMI and both purities, and the PNMI of clusters that know nothing of the phones."""
         task, n = f"{CLUSTERS} (K={found.clusters})", found.test_utterances
@@ -124,6 +138,7 @@ def measure(
             score = curve if whole_curve else _single
             scores = score(store, layer, information, targets=targets, target_layer=target_layer)
             rows += [row for score in scores for row in measurer.information(subject, score)]
+        rows += measurer.ranks(subject, rank(store, layer))
         if clips is not None:
             config = ProbeConfig(seed=seed)
             rows += measurer.information(subject, labelled(store, layer, clips, config))
