@@ -68,7 +68,7 @@ class Sums:
 
 
 def rank(store: FeatureStore, layer: str) -> Rank:
-    """The effective ranks of all frames of a layer, with 95 % intervals where there are `GROUPS` utterances."""
+    """The effective ranks of all frames of a layer; intervals where there are `GROUPS` utterances or more."""
     started = time.perf_counter()
     origin, groups = _sums(store, layer)
     total = groups[0]
