@@ -187,8 +187,18 @@ def test_controls_that_cannot_be_made_are_told(tmp_path, sonorant, few):
     here = tmp_path / "few.jsonl"
     write(here, read(few))
     assert sonorant("extract", "log-mel", here, "--out", tmp_path / "mel", "-q").code == 0
-    words = ["measure", tmp_path / "mel", "--codes", "2", "--controls", "--json"]
+    words = [
+        "measure",
+        tmp_path / "mel",
+        "--codes",
+        "2",
+        "--controls",
+        "--target-layer",
+        "frontend",
+        "--json",
+    ]
     done = sonorant(*words)
+    assert len(done.err.splitlines()) == 1
     assert "mel: no control of the untrained encoder: 'log-mel' is no checkpoint" in done.err
     assert any(row["subject"] == "mel log-mel" for row in done.json)
     here.unlink()

@@ -1,7 +1,7 @@
 """What `sonorant measure` does: every figure of every layer of a feature store, and of its controls."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,6 +69,8 @@ def measure(
     targets, target_layer = plan.targets, plan.target_layer
     if targets is None and (store.path / TARGETS).exists():
         targets, target_layer = FeatureStore(store.path / TARGETS), target_layer or FRONTEND
+    if targets is None and target_layer is not None:
+        targets = store  # for controls too, which have no such layer
     teller = _Teller(plan, targets, target_layer, Measurer("measure", plan.seed), say)
     if plan.clips is not None:
         units_of(store, plan.clips)  # which fails before anything is measured
@@ -76,6 +78,7 @@ def measure(
     for layer in chosen:
         rows += teller.rows(store, layer, f"{store.path.name} {layer}")
     if with_controls:
+        teller = replace(teller, say=lambda _: None)  # that a control tells nothing needs no advice
         with TemporaryDirectory() as folder:
             for control in controls(store, chosen, Path(folder), seed=plan.seed, say=say):
                 rows += teller.rows(control.store, control.layer, f"{store.path.name} {control.name}")
