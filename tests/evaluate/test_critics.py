@@ -104,8 +104,9 @@ def test_the_sums_are_those_of_loops_over_pairs_of_different_utterances():
         assert {name: float(values[row]) for name, values in found.items()} == pytest.approx(expected)
 
 
-def test_two_test_utterances_are_enough_for_an_interval():
-    train, few = gaussian(400, 2, 0.7, 1), gaussian(60, 2, 0.7, 2, per=30)
+def test_three_test_utterances_are_enough_for_an_interval():
+    """Of which one alone, drawn three times, has no pairs of different utterances."""
+    train, few = gaussian(400, 2, 0.7, 1), gaussian(60, 2, 0.7, 2, per=20)
     config = msgspec.structs.replace(QUICK, updates=20, checks=2)
     found = critic_bound([train, few, few], "nwj", config)
     assert math.isfinite(found.low)

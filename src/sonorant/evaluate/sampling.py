@@ -82,7 +82,7 @@ def partners(utterances: Int[Tensor, " n"], generator: torch.Generator) -> Int[T
     ends = sizes.cumsum(0).repeat_interleave(sizes)
     others = len(utterances) - sizes.repeat_interleave(sizes)
     draws = torch.rand(len(utterances), generator=generator, dtype=torch.float64)
-    return (ends + (draws * others).long()) % len(utterances)
+    return torch.remainder(ends + (draws * others).long(), len(utterances))
 
 
 @dataclass(frozen=True)
