@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +17,8 @@ FAILURES = ("CheckpointError", "CollapsedError", "DivergedError", "ProcessError"
 
 # What the operating system says when a path is wrong; the rest, such as a full disk, is no user's mistake.
 WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+Number = TypeVar("Number", int, float)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
 Rows = Annotated[Path | None, typer.Option("--out", "-o", help="Append the rows to this file (.jsonl).")]
@@ -84,6 +86,16 @@ def summary(clips: Sequence[Any]) -> dict[str, Any]:
     texts = sum(clip.text is not None for clip in clips)
     hours = sum(clip.seconds for clip in clips) / 3600
     return {"clips": len(clips), "hours": round(hours, 3), "with text": texts}
+
+
+def numbers(
+    option: str, text: str | None, kind: Callable[[str], Number], default: Sequence[Number]
+) -> Sequence[Number]:
+    """Those of a text with commas between them. ValueError: one of them is none."""
+    try:
+        return default if text is None else tuple(kind(each) for each in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option}: {text!r} are no numbers (give them with commas between)") from None
 
 
 def lines(values: Mapping[str, Any]) -> str:

@@ -38,8 +38,9 @@ FROZEN = {
         *["--seed", "--precision", "--quiet", "-q"],
     ],
     "measure": [
-        *["features", "--manifest", "--layer", "--targets", "--target-layer", "--curve", "--no-curve"],
-        *["--clusters", "--seed", "--out", "-o", "--json"],
+        *["features", "--manifest", "--probe", "--layer", "--targets", "--target-layer"],
+        *["--curve", "--no-curve", "--codes", "--gaps", "--controls", "--clusters", "--bounds"],
+        *["--seed", "--out", "-o", "--json"],
     ],
     "compare": [
         *["first", "second", "--layers", "--measures", "--frames", "--seed", "--out", "-o", "--json"],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sonorant.data.manifest import Clip
-from sonorant.evaluate.clusters import _with_intervals, figures, joint, match
+from sonorant.evaluate.clusters import _with_intervals, corrected_pnmi, figures, joint, match
 from sonorant.evaluate.labels import LabelError
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore, FeatureWriter
@@ -89,6 +89,23 @@ def speech(tmp_path_factory):
     return FeatureStore(path), clips
 
 
+def test_the_correction_takes_most_of_the_excess_away():
+    """Labels that have nothing to do with each other share nothing; a table of few frames says otherwise."""
+    generator = torch.Generator().manual_seed(3)
+    plain, better = 0.0, 0.0
+    for _ in range(20):
+        phones = torch.randint(8, (600,), generator=generator)
+        codes = torch.randint(20, (600,), generator=generator)
+        shares = joint(phones, codes)
+        plain += figures(shares)[0] / 20
+        better += corrected_pnmi(shares, 600) / 20
+    assert plain > 0.045
+    assert abs(better) < plain / 5
+    phones, codes = torch.arange(200) % 4, torch.arange(200) // 4 % 2  # all eight cells alike
+    expected = (3 + 1 - 7) / 400 / (math.log(4) + 3 / 400)
+    assert corrected_pnmi(joint(phones, codes), 200) == pytest.approx(expected)
+
+
 def test_clusters_of_frames_that_tell_phones_match_and_those_of_noise_do_not(speech):
     store, clips = speech
     found = match(store, "useful", clips, 4, parts=PARTS)
@@ -96,7 +113,9 @@ def test_clusters_of_frames_that_tell_phones_match_and_those_of_noise_do_not(spe
     for figure in (found.pnmi, found.phone_purity, found.cluster_purity):
         assert (figure.value, figure.low, figure.high) == pytest.approx((1, 1, 1))
     assert abs(found.shuffled) < 0.03
+    assert found.corrected.value == pytest.approx(1, abs=0.01)
     noise = match(store, "noise", clips, 4, parts=PARTS)
+    assert noise.corrected.value < noise.pnmi.value
     assert noise.pnmi.value < 0.05
     assert noise.phone_purity.low <= noise.phone_purity.value <= noise.phone_purity.high < 0.45
 

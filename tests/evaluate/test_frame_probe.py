@@ -1,9 +1,13 @@
 """Guards the frame probe: right where frames tell the label, chance where they do not."""
 
+import math
+
+import msgspec
 import pytest
 import torch
 
 from sonorant.data.manifest import Clip
+from sonorant.evaluate.information import labelled
 from sonorant.evaluate.labels import LabelError, frame_labels
 from sonorant.evaluate.linear import ProbeConfig, standardizer
 from sonorant.evaluate.probe import probe
@@ -118,3 +122,32 @@ def test_a_constant_dimension_is_zero_and_not_magnified_rounding():
     assert (standard[:, 0] == 0).all()
     assert standard[:, 1].mean().item() == pytest.approx(0, abs=1e-5)
     assert standard[:, 1].square().mean().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_hidden_layer_reads_what_no_line_separates(tmp_path):
+    generator = torch.Generator().manual_seed(1)
+    path = tmp_path / "f"
+    clips = []
+    with FeatureWriter(path, frame_seconds=0.02, first_centre=0.01, provenance={}) as writer:
+        for name in NAMES:
+            frames = torch.randn(80, 2, generator=generator).sign() * (
+                1 + 0.1 * torch.rand(80, 2, generator=generator)
+            )
+            writer.add(name, {"z": frames})
+            names = ["ab"[int(same)] for same in frames.prod(1) > 0]  # exclusive or
+            units = [(label, 0.02 * at, 0.02 * (at + 1)) for at, label in enumerate(names)]
+            clips.append(Clip(id=name, path="x", units=units))
+    store = FeatureStore(path)
+    assert probe(store, "z", clips, QUICK, parts=PARTS).accuracy == pytest.approx(0.5, abs=0.06)
+    deep = msgspec.structs.replace(QUICK, hidden=16)
+    assert probe(store, "z", clips, deep, parts=PARTS).accuracy > 0.99
+    assert labelled(store, "z", clips, QUICK, parts=PARTS).bound.nats == pytest.approx(0, abs=0.02)
+    told = labelled(store, "z", clips, deep, parts=PARTS)
+    assert told.bound.nats == pytest.approx(math.log(2), abs=0.03)
+    assert told.shuffled.nats == pytest.approx(0, abs=0.03)
+
+
+def test_a_hidden_layer_stops_before_it_learns_noise_by_heart(speech):
+    store, clips = speech
+    deep = msgspec.structs.replace(QUICK, hidden=64)
+    assert abs(labelled(store, "noise", clips, deep, parts=PARTS).bound.nats) < 0.03

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonorant.data.manifest import Clip
-from sonorant.evaluate import information
+from sonorant.evaluate import later
 from sonorant.evaluate.information import InformationConfig, bound, curve, entropy, label_free, labelled
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.sampling import Examples, Parts, SamplingError, Sections, choose, split
@@ -213,11 +213,11 @@ def test_a_store_with_another_frame_rate_is_met_at_the_nearest_time(tmp_path):
     slow_times = 0.03 + 0.04 * torch.arange(29)
     fast = store(tmp_path / "fast", {"a": {"t": times[:, None]}})
     slow = store(tmp_path / "slow", {"a": {"t": slow_times[:, None]}}, frame_seconds=0.04, first_centre=0.03)
-    pairs, _ = information._pairs(fast, "t", targets=slow, target_layer="t", gap=0.2)
+    pairs, _ = later.pairs(fast, "t", targets=slow, target_layer="t", gap=0.2)
     frames, targets = pairs["a"]
     assert ((targets - frames - 0.2).abs() <= 0.021).all()
     assert len(frames) == 48  # the targets end at 1.15 s, and a half is rounded up
-    pairs, gap = information._pairs(fast, "t", targets=fast, target_layer="t", gap=0.05)
+    pairs, gap = later.pairs(fast, "t", targets=fast, target_layer="t", gap=0.05)
     frames, targets = pairs["a"]
     torch.testing.assert_close(targets - frames, torch.full_like(frames, 0.06), atol=2e-3, rtol=0)
     assert gap == 0.06
@@ -246,6 +246,30 @@ def test_labels_through_a_noisy_channel(tmp_path):
     assert score.bound.low <= truth
     assert score.shuffled.nats == pytest.approx(0, abs=0.03)
     assert (score.targets, score.gap, score.bound.labels) == ("units", 0, 5)
+
+
+@pytest.mark.parametrize(("inputs", "error"), [(2, 0.1), (4, 0.25), (8, 0.05)])
+def test_a_symmetric_channel_is_read_within_a_twentieth(inputs, error):
+    """Of m inputs one comes out wrong with probability e: I = log m + (1-e) log (1-e) + e log (e / (m-1))."""
+    generator = torch.Generator().manual_seed(11)
+
+    def part(frames):
+        sent = torch.randint(inputs, (frames,), generator=generator)
+        wrong = torch.rand(frames, generator=generator) < error
+        moved = torch.randint(1, inputs, (frames,), generator=generator)
+        heard = torch.where(wrong, (sent + moved) % inputs, sent)
+        told = math.log(inputs) + torch.where(
+            wrong, math.log(error / (inputs - 1)), math.log(1 - error)
+        )  # of each frame
+        return Examples(torch.eye(inputs)[heard], sent, torch.arange(frames) // 100), told.mean().item()
+
+    (train, _), (validation, _), (test, told) = part(6000), part(1500), part(6000)
+    config = ProbeConfig(learning_rates=(1e-1,), updates=200, checks=4)
+    found = bound(Sections(train, validation, test), config)
+    truth = math.log(inputs) + (1 - error) * math.log(1 - error) + error * math.log(error / (inputs - 1))
+    assert found.low <= truth
+    assert found.nats == pytest.approx(told, rel=0.05)
+    assert found.nats <= told + 0.005  # but for the corrections of the entropy
 
 
 def test_a_test_label_that_training_lacks_is_counted_and_stays_finite(tmp_path):

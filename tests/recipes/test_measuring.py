@@ -1,11 +1,14 @@
 """Guards the way from a run to result rows: features of every layer, scores without and with labels."""
 
 import json
+from functools import partial
 
 import msgspec
 import pytest
 
 from sonorant.data.manifest import read, write
+from sonorant.evaluate.critics import CriticConfig
+from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.rows import read_rows
 from sonorant.evaluate.store import FeatureStore
 from sonorant.train import checkpoint
@@ -76,10 +79,15 @@ def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, s
     words = ["measure", features, "--layer", "layer_1", "--target-layer", "frontend", "--out", rows]
     done = sonorant(*words, "--json")
     assert done.code == 0
-    assert [row["metric"] for row in done.json] == ["nats", "bits", "share of entropy", "nats"]
+    assert [row["metric"] for row in done.json] == [
+        *["nats", "bits", "share of entropy", "nats"],
+        *["RankMe", "effective rank", "participation ratio"],
+    ]
+    assert all(1 < row["low"] < row["value"] < row["high"] < 16 for row in done.json[4:])
+    assert done.json[4]["task"] == "rank (of 16)"
     assert [msgspec.to_builtins(row) for row in read_rows(rows)] == done.json
     real, control = done.json[0], done.json[3]
-    assert real["task"] == "label-free information (K=100, gap 0.12 s)"
+    assert real["task"] == "label-free information (K=100, gap 0.12 s = 3 x 0.04 s)"
     assert control["subject"] == "features layer_1, shuffled"
     assert real["low"] <= real["value"] <= real["high"]
     assert real["n"] == 24
@@ -87,12 +95,16 @@ def test_a_measurement_is_rows_with_intervals_and_controls(features, tmp_path, s
     assert real["commit"]
     assert real["machine"]
     again = sonorant(*words)
-    assert "| features layer_1 | label-free information (K=100, gap 0.12 s) | nats |" in again.out
-    assert len(read_rows(rows)) == 8
-    assert [row.value for row in read_rows(rows)[:4]] == [row.value for row in read_rows(rows)[4:]]
+    assert (
+        "| features layer_1 | label-free information (K=100, gap 0.12 s = 3 x 0.04 s) | nats |" in again.out
+    )
+    assert len(read_rows(rows)) == 14
+    assert [row.value for row in read_rows(rows)[:7]] == [row.value for row in read_rows(rows)[7:]]
 
 
-def test_units_add_the_labelled_bound_and_the_probe(features, tmp_path, sonorant, speech):
+def test_units_add_the_labelled_bound_and_the_probe(features, tmp_path, sonorant, speech, monkeypatch):
+    quick = partial(ProbeConfig, updates=300, learning_rates=(1e-3,))
+    monkeypatch.setattr("sonorant.recipes.scoring.ProbeConfig", quick)
     clips = []
     for clip in read(speech):
         quarter = clip.seconds / 4
@@ -101,20 +113,100 @@ def test_units_add_the_labelled_bound_and_the_probe(features, tmp_path, sonorant
     labelled = tmp_path / "labelled.jsonl"
     write(labelled, clips)
     words = ["measure", features, "--layer", "layer_0", "--manifest", labelled, "--json"]
-    words += ["--clusters", "4"]
+    words += ["--clusters", "4", "--probe", "linear,mlp"]
     rows = sonorant(*words).json
     assert [row["task"].partition(" (")[0] for row in rows] == [
         *["label-free information"] * 4,
+        *["rank"] * 3,
         *["labelled information"] * 4,
         "phone probe",
-        *["clusters and phones"] * 4,
+        *["labelled information, mlp"] * 4,
+        "phone probe, mlp",
+        *["clusters and phones"] * 5,
     ]
-    accuracy, *matched = rows[8:]
+    accuracy, *matched = rows[11], *rows[17:]
     assert accuracy["metric"] == "accuracy"
     assert 0.3 < accuracy["low"] <= accuracy["value"] <= accuracy["high"] < 1
-    assert [row["metric"] for row in matched] == ["PNMI", "phone purity", "cluster purity", "PNMI"]
-    assert matched[3]["subject"].endswith("layer_0, shuffled")
-    assert all(row["low"] < row["value"] < row["high"] for row in matched[:3])
+    assert [row["metric"] for row in matched] == [
+        *["PNMI", "PNMI, corrected", "phone purity", "cluster purity", "PNMI"]
+    ]
+    assert matched[4]["subject"].endswith("layer_0, shuffled")
+    assert all(row["low"] < row["value"] < row["high"] for row in matched[:4])
+
+
+def test_a_curve_has_rows_of_each_point_and_says_what_it_cannot_tell(features, sonorant):
+    words = ["measure", features, "--layer", "layer_1", "--target-layer", "frontend", "--json"]
+    done = sonorant(*words, "--codes", "2,4,8", "--gaps", "0.04,0.05,0.2")
+    tasks = dict.fromkeys(row["task"] for row in done.json if row["metric"] == "nats")
+    points = [
+        f"label-free information (K={codes}, gap {gap})"
+        for gap in ("0.04 s = 1 x 0.04 s", "0.2 s = 5 x 0.04 s")
+        for codes in (2, 4, 8)
+    ]
+    assert [task for task in tasks if "infinity" not in task] == points
+    led = [task for task in tasks if "infinity" in task]
+    doubts = [line for line in done.err.splitlines() if "cannot be told" in line]
+    assert len(led) + len(doubts) == 2
+
+
+def test_a_bound_below_zero_comes_with_advice(features, sonorant):
+    words = ["measure", features, "--layer", "layer_1", "--target-layer", "frontend", "--json"]
+    done = sonorant(*words, "--codes", "100", "--gaps", "1.2")
+    assert done.json[0]["value"] < 0
+    (line,) = done.err.splitlines()
+    assert line.startswith("features layer_1: a bound below 0 (K=100) tells nothing")
+    assert "Give more speech" in line
+
+
+def test_controls_and_critics_stand_beside_the_figures(tmp_path, sonorant, pretrained, few, monkeypatch):
+    quick = partial(CriticConfig, updates=40, hidden=8, dim=4, batch=64)
+    monkeypatch.setattr("sonorant.recipes.scoring.CriticConfig", quick)
+    out = tmp_path / "f"
+    assert sonorant("extract", pretrained, few, "--to-score", "--out", out, "-q").code == 0
+    words = ["measure", out, "--layer", "layer_1", "--codes", "4", "--json"]
+    done = sonorant(*words, "--controls", "--bounds", "infonce")
+    figures = {
+        (row["subject"], row["task"].partition(" (")[0]): row["value"]
+        for row in done.json
+        if row["metric"] in ("nats", "RankMe")
+    }
+    kinds = ("layer_1", "collapsed", "layer_1, untrained", "log-mel")
+    assert {subject for subject, _ in figures} == {
+        f"f {kind}{more}" for kind in kinds for more in ("", ", shuffled", ", at most (log of the batch)")
+    }
+    assert figures["f collapsed", "label-free information"] < 0.02
+    assert figures["f collapsed", "InfoNCE bound"] < 0.02
+    assert figures["f collapsed", "rank"] == pytest.approx(1, abs=1e-4)
+    untrained = figures["f layer_1, untrained", "label-free information"]
+    assert untrained != figures["f layer_1", "label-free information"]
+    assert figures["f log-mel", "rank"] > 2
+    assert not list(tmp_path.glob("**/untrained"))
+
+
+def test_controls_that_cannot_be_made_are_told(tmp_path, sonorant, few):
+    here = tmp_path / "few.jsonl"
+    write(here, read(few))
+    assert sonorant("extract", "log-mel", here, "--out", tmp_path / "mel", "-q").code == 0
+    words = [
+        "measure",
+        tmp_path / "mel",
+        "--codes",
+        "2",
+        "--controls",
+        "--target-layer",
+        "frontend",
+        "--json",
+    ]
+    done = sonorant(*words)
+    assert "collapsed: " not in done.err  # that a control tells nothing needs no advice
+    assert "mel: no control of the untrained encoder: 'log-mel' is no checkpoint" in done.err
+    assert any(row["subject"] == "mel log-mel" for row in done.json)
+    here.unlink()
+    done = sonorant(*words)
+    assert f"manifest {str(here)!r} is gone" in done.err
+    assert {row["subject"] for row in done.json} == {
+        f"mel {kind}{more}" for kind in ("frontend", "collapsed") for more in ("", ", shuffled")
+    }
 
 
 def test_what_cannot_be_extracted_or_measured_is_refused(features, tmp_path, sonorant, pretrained, speech):
@@ -126,6 +218,10 @@ def test_what_cannot_be_extracted_or_measured_is_refused(features, tmp_path, son
             "layer: 'layer_9' is not one of frontend, layer_0, layer_1",
         ),
         (["measure", tmp_path], f"{tmp_path / 'features.json'}: cannot be read"),
+        (["measure", features, "--bounds", "nwj,mine"], "bounds: 'mine' is not one of infonce, nwj, dv"),
+        (["measure", features, "--codes", "50,many"], "codes: '50,many' are no numbers"),
+        (["measure", features, "--codes", "1"], "codes: give numbers from 2 on"),
+        (["measure", features, "--probe", "deep"], "probe: 'deep' is not one of linear, mlp"),
         (["measure", features, "--clusters", "4"], "clusters: are compared with units"),
         (["measure", features, "--layer", "layer_9"], f"{features}: no layer 'layer_9'"),
         (["measure", features, "--manifest", speech], f"{features}: no utterance has units in the manifest"),

@@ -53,6 +53,26 @@ def test_the_lowest_validation_loss_is_the_best_where_nothing_is_scored(tmp_path
     assert done.json == {"run": str(out), "best": str(out / f"step_{best:07d}")}
 
 
+@pytest.mark.parametrize(("second", "ended"), [(0.55, 4), (0.65, 6)])
+def test_training_ends_when_the_score_rises_no_more_beyond_its_interval(
+    tmp_path, sonorant, tiny, scored, monkeypatch, second, ended
+):
+    def score(encoder, config, clips, folder, step):
+        value = {2: 0.5, 4: second, 6: 0.7}[step]
+        return {"score": value, "score_low": value - 0.1, "score_high": value + 0.1, "score_layer": 0.0}
+
+    monkeypatch.setattr("sonorant.recipes.pretrain._score", score)
+    words = ["pretrain", tiny, f"out={tmp_path / 'run'}", *scored, "score.patience=1"]
+    done = sonorant(*words)
+    assert f"ended at step {ended} of 6" in done.err  # within the interval of 0.65, 0.7 is no rise either
+    state = checkpoint.read_state(checkpoint.latest(tmp_path / "run"))
+    assert (state.step, state.best_step, state.waited) == (ended, ended, 1)
+    assert figures(tmp_path / "run")[-1]["step"] == ended
+    before = content(checkpoint.latest(tmp_path / "run"))
+    assert sonorant(*words, "-q").code == 0
+    assert content(checkpoint.latest(tmp_path / "run")) == before
+
+
 def test_a_finished_run_stays_as_it_is_even_when_it_is_moved(tmp_path, sonorant, tiny, scored):
     out = tmp_path / "run"
     first = sonorant("pretrain", tiny, f"out={out}", *scored, "-q")

@@ -62,6 +62,9 @@ def measure(
         Path | None,
         typer.Option(help="Clips with `units`: adds the labelled bound and the phone probe."),
     ] = None,
+    probe: Annotated[
+        str, typer.Option(help="What reads the units: linear, mlp (one hidden layer), or linear,mlp.")
+    ] = "linear",
     layer: Layers = None,
     targets: Annotated[
         Path | None, typer.Option(help="Features whose clusters are predicted, the same for all.")
@@ -70,39 +73,61 @@ def measure(
         str | None, typer.Option(help="Their layer; else `frontend` after `extract --to-score`.")
     ] = None,
     curve: Annotated[bool, typer.Option(help="Over numbers of clusters and gaps.")] = False,
+    codes: Annotated[
+        str | None, typer.Option(help="Numbers of clusters of the label-free score, with commas: 50,100,200.")
+    ] = None,
+    gaps: Annotated[
+        str | None, typer.Option(help="Its gaps in seconds, with commas. Default of both: 100 and 0.1.")
+    ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Beside: the encoder untrained, log-mel, collapsed features."),
+    ] = False,
     clusters: Annotated[
         list[int] | None,
         typer.Option(min=1, help="With units: PNMI and purities of so many clusters; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of clusters, probes and controls.")] = 0,
+    bounds: Annotated[
+        str | None,
+        typer.Option(help="Without clusters, by a trained critic: of infonce, nwj, dv, with commas."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of clusters, probes, critics and controls.")] = 0,
     out: Rows = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell how good features are: a lower bound on the information that frames carry about later ones.
 
     No labels are needed; with phone labels in a manifest, a linear probe is added. Every figure has its 95 %
-    interval and a shuffled control, which has to be about 0.
+    interval and a shuffled control, which has to be about 0. docs/measuring.md tells what to trust when.
 
     Example: `sonorant measure features --out rows.jsonl`
     """
     from sonorant.data.manifest import read
+    from sonorant.evaluate.information import CODES, GAPS
     from sonorant.evaluate.rows import table, write_rows
     from sonorant.evaluate.store import FeatureStore
-    from sonorant.recipes.measuring import measure as run
+    from sonorant.recipes.scoring import Plan
+    from sonorant.recipes.scoring import measure as run
 
-    clips = None if manifest is None else read(manifest)
-    space = None if targets is None else FeatureStore(targets)
+    plan = Plan(
+        targets=None if targets is None else FeatureStore(targets),
+        target_layer=target_layer,
+        clips=None if manifest is None else read(manifest),
+        codes=console.numbers("codes", codes, int, CODES if curve else Plan.codes),
+        gaps=console.numbers("gaps", gaps, float, GAPS if curve else Plan.gaps),
+        clusters=clusters or (),
+        bounds=() if bounds is None else bounds.split(","),
+        probes=probe.split(","),
+        seed=seed,
+    )
     rows = []
     for each in features:
         rows += run(
             FeatureStore(each),
+            plan,
             layers=layer,
-            targets=space,
-            target_layer=target_layer,
-            clips=clips,
-            whole_curve=curve,
-            clusters=clusters or (),
-            seed=seed,
+            with_controls=controls,
+            say=lambda line: print(line, file=sys.stderr),
         )
     if out is not None:
         write_rows(out, rows)

@@ -10,7 +10,9 @@ frequencies of phone y and cluster z over test frames,
 Phone purity is the accuracy of naming each cluster's commonest phone; both it and PNMI rise with the number
 of clusters, up to 1 with a cluster for each frame, which cluster purity punishes. So compare the same number
 of clusters, of the same frames. k-means is fitted to training utterances and these figures come from others,
-but a frequency table of few frames still tells too much: the shuffled control says how much. For the same
+but a frequency table of few frames still tells too much: the shuffled control says how much. HuBERT's PNMI
+plugs frequencies into the entropies; `corrected` is the same with Miller and Madow's correction of all three
+of them, (cells in use - 1) / 2N, which takes most of that excess away. For the same
 reason intervals are the jackknife's: a bootstrap sample, with its repetitions, tells more still, and its
 interval would lie above the value.
 """
@@ -23,8 +25,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sonorant.data.manifest import Clip
+from sonorant.evaluate.information import entropy
 from sonorant.evaluate.labels import labelled_frames
-from sonorant.evaluate.sampling import Parts
+from sonorant.evaluate.sampling import Figure, Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.nn.kmeans import kmeans
 
@@ -33,20 +36,12 @@ GROUPS = 50  # of test utterances at most, left out in turn
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A value with its 95 % interval over test utterances."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Match:
     """How clusters of a layer's frames go together with phones."""
 
     clusters: int
     pnmi: Figure
+    corrected: Figure  # PNMI with corrected entropies
     phone_purity: Figure
     cluster_purity: Figure
     shuffled: float  # PNMI with the phone of a frame of another utterance
@@ -75,10 +70,11 @@ def match(
     codes = found.assign(test.frames)
     _, owners = test.utterances.unique(return_inverse=True)
     other = test.shuffled(generator).labels
-    pnmi, phones, purity = _with_intervals(test.labels, codes, owners)
+    pnmi, phones, purity, corrected = _with_intervals(test.labels, codes, owners)
     return Match(
         clusters=len(found.centroids),
         pnmi=pnmi,
+        corrected=corrected,
         phone_purity=phones,
         cluster_purity=purity,
         shuffled=figures(joint(other, codes))[0],
@@ -103,14 +99,26 @@ def figures(shares: Float[Tensor, "phones codes"]) -> tuple[float, float, float]
     return pnmi, float(shares.amax(0).sum()), float(shares.amax(1).sum())
 
 
+def corrected_pnmi(shares: Float[Tensor, "phones codes"], frames: int) -> float:
+    """PNMI of joint frequencies in so many frames, its entropies corrected for their number."""
+    counts = shares * frames
+    phones, codes, both = (entropy(each) for each in (counts.sum(1), counts.sum(0), counts.flatten()))
+    return float((phones + codes - both) / phones) if phones > 0 else 0.0
+
+
+def _all(phones: Int[Tensor, " n"], codes: Int[Tensor, " n"]) -> tuple[float, ...]:
+    shares = joint(phones, codes)
+    return *figures(shares), corrected_pnmi(shares, len(phones))
+
+
 def _with_intervals(
     phones: Int[Tensor, " n"], codes: Int[Tensor, " n"], owners: Int[Tensor, " n"]
 ) -> list[Figure]:
     """The figures, each with 1.96 standard errors about it: of a jackknife over groups of utterances."""
-    values = torch.tensor(figures(joint(phones, codes)), dtype=torch.float64)
+    values = torch.tensor(_all(phones, codes), dtype=torch.float64)
     groups = min(GROUPS, int(owners.max()) + 1)
     rests = [owners % groups != group for group in range(groups)]
-    without = torch.tensor([figures(joint(phones[rest], codes[rest])) for rest in rests]).double()
+    without = torch.tensor([_all(phones[rest], codes[rest]) for rest in rests], dtype=torch.float64)
     error = ((groups - 1) * (without - without.mean(0)).square().mean(0)).sqrt()
     low, high = values - 1.96 * error, values + 1.96 * error
     return [Figure(*each) for each in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]

@@ -32,7 +32,6 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import msgspec
 import torch
@@ -41,20 +40,19 @@ from torch import Tensor
 
 from sonorant.data.manifest import Clip
 from sonorant.evaluate.labels import labelled_frames
+from sonorant.evaluate.later import Later, sampled
 from sonorant.evaluate.linear import ProbeConfig, fit, standardizer
 from sonorant.evaluate.sampling import (
     Examples,
     Parts,
-    SamplingError,
     Sections,
-    gather,
     interval,
     resamples,
-    split,
 )
-from sonorant.evaluate.store import FeatureStore, section_bounds
+from sonorant.evaluate.store import FeatureStore
 from sonorant.nn.kmeans import kmeans
 
+CODES, GAPS = (50, 100, 200, 500), (0.05, 0.1, 0.2, 0.5, 1.0)  # of a whole curve; gaps in seconds
 CLUSTERED = 10_000  # training frames that k-means is fitted to, or fifty a code if that is more
 
 
@@ -93,13 +91,14 @@ class Bound:
 
 @dataclass(frozen=True)
 class Score:
-    """What a layer tells of its targets, what it tells of shuffled ones, and what both rest on."""
+    """What a layer tells of its targets, and what that rests on."""
 
     layer: str
     targets: str  # the layer whose clusters are predicted, or "units"
     gap: float  # seconds from a frame's centre to its target's
+    frame_seconds: float  # from one target frame to the next
     bound: Bound
-    shuffled: Bound
+    shuffled: Bound | None  # what it tells of shuffled targets; None: not measured
     train_frames: int
     test_frames: int
     test_utterances: int
@@ -116,29 +115,29 @@ def label_free(
     targets: FeatureStore | None = None,
     target_layer: str | None = None,
     parts: Parts | None = None,
+    control: bool = True,
 ) -> Score:
     """What a layer's frames tell of the clusters of frames `gap` seconds later.
 
     The clusters are those of the layer itself, or of `target_layer`, or of a layer of the store `targets`,
     whose frames may have another rate: the nearest in time counts. Without `parts`, utterances are split by a
-    hash of their ids; `split(ids, groups=speakers)` measures on other speakers than those fitted to.
-    SamplingError: the frames have seen what comes later, or too few pairs are there.
+    hash of their ids; `split(ids, groups=speakers)` measures on other speakers than those fitted to. Without
+    `control` there is no shuffled bound, which takes half of the time. SamplingError: the frames have seen
+    what comes later, or too few pairs are there.
     """
-    started = time.perf_counter()
-    if store.sees_future:
-        raise SamplingError(
-            f"{store.path}: its frames have seen the audio that they would predict "
-            "(extract them in sections: sonorant extract --to-score)"
-        )
     config = config or InformationConfig()
-    target_layer = target_layer or layer
-    pairs, gap = _pairs(store, layer, targets=targets or store, target_layer=target_layer, gap=config.gap)
-    gathered = [
-        gather(pairs, ids, limit=limit, seed=config.seed)
-        for ids, limit in (parts or split(store.ids)).shares(config.frames)
-    ]
-    sections = _clustered(gathered, config)
-    return _score(sections, config, layer=layer, targets=target_layer, gap=gap, started=started)
+    (score,) = curve(
+        store,
+        layer,
+        config,
+        codes=(config.codes,),
+        gaps=(config.gap,),
+        targets=targets,
+        target_layer=target_layer,
+        parts=parts,
+        control=control,
+    )
+    return score
 
 
 def curve(
@@ -146,19 +145,38 @@ def curve(
     layer: str,
     config: InformationConfig | None = None,
     *,
-    codes: Sequence[int] = (50, 100, 200, 500),
-    gaps: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0),
+    codes: Sequence[int] = CODES,
+    gaps: Sequence[float] = GAPS,
     targets: FeatureStore | None = None,
     target_layer: str | None = None,
     parts: Parts | None = None,
+    control: bool = True,
 ) -> list[Score]:
-    """The label-free score over numbers of clusters and over gaps in seconds, codes by codes."""
+    """The label-free score over gaps in seconds and numbers of clusters, gap by gap; of gaps that come to the
+    same number of frames the first counts."""
     config = config or InformationConfig()
-    settings = [msgspec.structs.replace(config, codes=count, gap=gap) for count in codes for gap in gaps]
-    return [
-        label_free(store, layer, setting, targets=targets, target_layer=target_layer, parts=parts)
-        for setting in settings
-    ]
+    target_layer, scores = target_layer or layer, dict[float, list[Score]]()
+    for wanted in gaps:
+        pairs, gap = sampled(
+            store,
+            layer,
+            targets=targets or store,
+            target_layer=target_layer,
+            gap=wanted,
+            frames=config.frames,
+            seed=config.seed,
+            parts=parts,
+        )
+        for count in codes if gap not in scores else ():
+            started = time.perf_counter()
+            sections = clustered(pairs, msgspec.structs.replace(config, codes=count))
+            step = (targets or store).frame_seconds
+            score = _score(
+                sections, config, step, layer=layer, targets=target_layer, gap=gap, control=control
+            )
+            score = replace(score, seconds=time.perf_counter() - started)
+            scores.setdefault(gap, []).append(score)
+    return [score for each in scores.values() for score in each]
 
 
 def labelled(
@@ -176,8 +194,9 @@ def labelled(
     started = time.perf_counter()
     config = config or ProbeConfig()
     frames = labelled_frames(store, layer, clips, parts=parts, limit=config.frames, seed=config.seed)
-    score = _score(frames.sections, config, layer=layer, targets="units", gap=0.0, started=started)
-    return replace(score, unseen=frames.unseen)
+    step = store.frame_seconds
+    score = _score(frames.sections, config, step, layer=layer, targets="units", gap=0.0, control=True)
+    return replace(score, unseen=frames.unseen, seconds=time.perf_counter() - started)
 
 
 def bound(sections: Sections, config: ProbeConfig) -> Bound:
@@ -220,62 +239,41 @@ def entropy(counts: Float[Tensor, "*draws labels"], *, correct: bool = True) -> 
     return torch.add(plugin, correction) if correct else plugin
 
 
-def _pairs(
-    store: FeatureStore, layer: str, *, targets: FeatureStore, target_layer: str, gap: float
-) -> tuple[dict[str, tuple[Tensor, Tensor]], float]:
-    """Each utterance's frames with the target frames nearest to `gap` seconds later, and the true gap."""
-    wanted = dict(zip(targets.ids, targets.load(target_layer), strict=True))
-    pairs, gaps = {}, []
-    for name, frames in zip(store.ids, store.load(layer), strict=True):
-        if name not in wanted:
-            raise SamplingError(f"{name}: not in {targets.path} (extract both stores from one manifest)")
-        times = store.centre(0) + store.frame_seconds * torch.arange(len(frames), dtype=torch.float64)
-        nearest = targets.nearest(times + gap)
-        inside = (nearest >= 0) & (nearest < len(wanted[name]))
-        if store.section is not None:  # the target begins where the frame's section has ended, or later
-            begins = targets.frame_seconds * nearest
-            inside &= begins >= _ends(store, len(frames), store.section) - 1e-6
-        pairs[name] = frames[inside], wanted[name][nearest[inside]]
-        gaps.append(targets.centre(0) + targets.frame_seconds * nearest[inside] - times[inside])
-    return pairs, round(torch.cat(gaps).mean().item(), 6)
-
-
-def _ends(store: FeatureStore, frames: int, section: int) -> Float[Tensor, " frames"]:
-    """When the audio that each frame may have seen ends: at the end of its section's last window."""
-    bounds = section_bounds(frames, section)
-    last = torch.tensor([end - 1 for end in bounds[1:]], dtype=torch.float64)
-    ends = last * store.frame_seconds + 2 * store.first_centre  # a window is twice as long as to its centre
-    return ends.repeat_interleave(torch.tensor([end - start for start, end in pairwise(bounds)]))
-
-
-def _clustered(gathered: Sequence[tuple[Tensor, Tensor, Tensor]], config: InformationConfig) -> Sections:
+def clustered(pairs: Sequence[Later], config: InformationConfig) -> Sections:
     """The sections with clusters for targets; only the first, the training section, shapes the clusters."""
-    targets = gathered[0][1]
+    targets = pairs[0].targets
     standardize = standardizer(targets)
     generator = torch.Generator().manual_seed(config.seed)
     fitted = torch.randperm(len(targets), generator=generator)[: max(CLUSTERED, 50 * config.codes)]
     clusters = kmeans(standardize(targets[fitted]), config.codes, generator=generator)
     train, validation, test = (
-        Examples(frames, clusters.assign(standardize(target)), utterances)
-        for frames, target, utterances in gathered
+        Examples(part.frames, clusters.assign(standardize(part.targets)), part.utterances) for part in pairs
     )
     return Sections(train, validation, test)
 
 
 def _score(
-    sections: Sections, config: ProbeConfig, *, layer: str, targets: str, gap: float, started: float
+    sections: Sections,
+    config: ProbeConfig,
+    step: float,
+    *,
+    layer: str,
+    targets: str,
+    gap: float,
+    control: bool,
 ) -> Score:
     generator = torch.Generator().manual_seed(config.seed)
     return Score(
         layer=layer,
         targets=targets,
         gap=gap,
+        frame_seconds=step,
         bound=bound(sections, config),
-        shuffled=bound(sections.shuffled(generator), config),
+        shuffled=bound(sections.shuffled(generator), config) if control else None,
         train_frames=len(sections.train.labels),
         test_frames=len(sections.test.labels),
         test_utterances=len(sections.test.utterances.unique()),
         unseen=0,
         seed=config.seed,
-        seconds=time.perf_counter() - started,
+        seconds=0.0,
     )

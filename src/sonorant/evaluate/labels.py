@@ -50,6 +50,14 @@ class Labelled:
         return int((self.sections.test.labels == len(self.names)).sum())
 
 
+def units_of(store: FeatureStore, clips: Iterable[Clip]) -> dict[str, list[tuple[str, float, float]]]:
+    """The units of the store's utterances that have any. LabelError: none has."""
+    units = {clip.id: clip.units for clip in clips if clip.units and clip.id in store.lengths}
+    if not units:
+        raise LabelError(f"{store.path}: no utterance has units in the manifest (align it, or check the ids)")
+    return units
+
+
 def labelled_frames(
     store: FeatureStore, layer: str, clips: Iterable[Clip], *, parts: Parts | None, limit: int, seed: int
 ) -> Labelled:
@@ -58,15 +66,13 @@ def labelled_frames(
     Without `parts`, the utterances that have units are split by a hash of their ids. LabelError: there are
     none.
     """
-    units = {clip.id: clip.units for clip in clips if clip.units}
+    units = units_of(store, clips)
     features = dict(zip(store.ids, store.load(layer), strict=True))
     names = {
         name: frame_labels(units[name], (store.centre(frame) for frame in range(len(frames))))
         for name, frames in features.items()
         if name in units
     }
-    if not names:
-        raise LabelError(f"{store.path}: no utterance has units in the manifest (align it, or check the ids)")
     parts = parts or split(tuple(names))
     classes = sorted({label for name in parts.train for label in names.get(name, ())})
     numbers = {label: number for number, label in enumerate(classes)}

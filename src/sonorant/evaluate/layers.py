@@ -12,9 +12,8 @@ from torch import Tensor
 from sonorant.evaluate.alike import Alone, from_moments, from_sample, in_memory, rotation, together
 from sonorant.evaluate.moments import Moments, moments
 from sonorant.evaluate.pairs import Pairs, Sample
-from sonorant.evaluate.sampling import SamplingError
+from sonorant.evaluate.sampling import GROUPS, SamplingError, jackknife
 
-GROUPS, STUDENT = 20, 2.093  # of utterances; the 97.5 % point of Student's t with 19 degrees of freedom
 Values = dict[str, float]  # of each measure
 
 
@@ -88,7 +87,7 @@ class Setting:
             )
         return {
             place: {
-                measure: _error([each[number][measure] for each in left_out]) for measure in self.measures
+                measure: jackknife([each[number][measure] for each in left_out]) for measure in self.measures
             }
             for number, place in enumerate(others)
         }
@@ -120,10 +119,3 @@ class Setting:
 
     def _centred(self, layer: Layer, batch: Sequence[str]) -> Float[Tensor, "n dim"]:
         return self.pairs.read(layer.side, layer.name, batch).double() - layer.origin
-
-
-def _error(values: Sequence[float]) -> float:
-    """Student's t times the jackknife's standard error."""
-    left_out = torch.tensor(values, dtype=torch.float64)
-    variance = (len(values) - 1) * left_out.var(correction=0)
-    return STUDENT * float(variance.sqrt())

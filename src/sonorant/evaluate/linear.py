@@ -1,5 +1,12 @@
-"""The linear probe: multinomial logistic regression on standardised frames."""
+"""Probes on standardised frames: multinomial logistic regression, or the same behind one hidden layer.
 
+What a linear probe reads is what is there in plain sight; what one hidden layer reads beyond it is there too,
+but has to be worked out. Which of two models is ahead may depend on the probe: S. Zaiem et al., 2023,
+https://arxiv.org/abs/2306.00452.
+"""
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +29,7 @@ class ProbeConfig(Config, frozen=True, kw_only=True):
     checks: int = 24  # on the validation part, evenly among the updates
     patience: int = 3  # checks without a better validation cross-entropy before it stops
     batch: int = 512  # frames an update, drawn with replacement
+    hidden: int | None = None  # units of the hidden layer (ReLU); null: none, the probe is linear
     seed: int = 0
 
 
@@ -43,22 +51,30 @@ def standardizer(frames: Float[Tensor, "n dim"]) -> Standardizer:
     return Standardizer(mean, scale)
 
 
+Parameters = tuple[Tensor, ...]  # of each layer weight (inputs first) and bias
+
+
+def logits(frames: Float[Tensor, "n dim"], parameters: Sequence[Tensor]) -> Float[Tensor, "n labels"]:
+    *hidden, weight, bias = parameters
+    if hidden:
+        frames = torch.addmm(hidden[1], frames, hidden[0]).relu()
+    return torch.addmm(bias, frames, weight)
+
+
 @dataclass(frozen=True)
-class LinearProbe:
+class Probe:
     """A fitted probe, and the validation cross-entropy in nats of each learning rate that was tried."""
 
     standardize: Standardizer
-    weight: Float[Tensor, "dim labels"]
-    bias: Float[Tensor, " labels"]
+    parameters: Parameters
     learning_rate: float
     sweep: dict[float, float]
 
     def log_probabilities(self, frames: Float[Tensor, "n dim"]) -> Float[Tensor, "n labels"]:
-        logits = torch.addmm(self.bias, self.standardize(frames), self.weight)
-        return logits.log_softmax(1)
+        return logits(self.standardize(frames), self.parameters).log_softmax(1)
 
 
-def fit(train: Examples, validation: Examples, *, classes: int, config: ProbeConfig) -> LinearProbe:
+def fit(train: Examples, validation: Examples, *, classes: int, config: ProbeConfig) -> Probe:
     """The probe of the learning rate and the check with the lowest validation cross-entropy.
 
     It starts, and may end, at the frequencies of the labels in training: with frames that tell nothing it
@@ -75,15 +91,14 @@ def fit(train: Examples, validation: Examples, *, classes: int, config: ProbeCon
     }
     rate = min(found, key=lambda rate: found[rate].cost)
     sweep = {rate: point.cost for rate, point in found.items()}
-    return LinearProbe(standardize, found[rate].weight, found[rate].bias, rate, sweep)
+    return Probe(standardize, found[rate].parameters, rate, sweep)
 
 
 @dataclass(frozen=True)
 class _Point:
-    """Where a descent stands: its weights and what they cost on the validation part."""
+    """Where a descent stands: its parameters and what they cost on the validation part."""
 
-    weight: Float[Tensor, "dim labels"]
-    bias: Float[Tensor, " labels"]
+    parameters: Parameters
     cost: float
 
 
@@ -96,31 +111,41 @@ def _descend(
     config: ProbeConfig,
 ) -> _Point:
     """Adam with a rate that falls to zero as a cosine: the point where the validation cost was lowest."""
-    weight = torch.zeros(train.frames.shape[1], len(prior), requires_grad=True)
-    bias = prior.clone().requires_grad_()
-    optimizer = torch.optim.Adam([weight, bias], lr=rate, fused=True)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
     generator = torch.Generator().manual_seed(config.seed)
-    best = _point(weight, bias, validation)
+    parameters = _start(train.frames.shape[1], prior, config.hidden, generator)
+    optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
+    best = _point(parameters, validation)
     waited = 0
     for check in range(config.checks):
         for _ in range(
             config.updates * check // config.checks, config.updates * (check + 1) // config.checks
         ):
             chosen = torch.randint(len(train.frames), (config.batch,), generator=generator)
-            loss = F.cross_entropy(torch.addmm(bias, train.frames[chosen], weight), train.labels[chosen])
+            loss = F.cross_entropy(logits(train.frames[chosen], parameters), train.labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             decay.step()
-        point = _point(weight, bias, validation)
+        point = _point(parameters, validation)
         best, waited = (point, 0) if point.cost < best.cost else (best, waited + 1)
         if waited == config.patience:
             break
     return best
 
 
-def _point(weight: Tensor, bias: Tensor, validation: Examples) -> _Point:
-    weight, bias = weight.detach().clone(), bias.detach().clone()
-    logits = torch.addmm(bias, validation.frames, weight)
-    return _Point(weight, bias, F.cross_entropy(logits, validation.labels).item())
+def _start(
+    dim: int, prior: Float[Tensor, " labels"], hidden: int | None, generator: torch.Generator
+) -> list[Tensor]:
+    """Parameters that give the frequencies of the labels whatever the frame; hidden units as in He, 2015."""
+    parameters = [torch.zeros(hidden or dim, len(prior)), prior.clone()]
+    if hidden:
+        weight = torch.randn(dim, hidden, generator=generator) * math.sqrt(2 / dim)
+        parameters = [weight, torch.zeros(hidden), *parameters]
+    return [each.requires_grad_() for each in parameters]
+
+
+@torch.no_grad()
+def _point(parameters: Sequence[Tensor], validation: Examples) -> _Point:
+    kept = tuple(each.clone() for each in parameters)
+    return _Point(kept, F.cross_entropy(logits(validation.frames, kept), validation.labels).item())

@@ -1,10 +1,11 @@
-"""The linear frame probe: how often a linear classifier on a layer names the unit spoken at a frame's centre.
+"""The frame probe: how often a classifier on a layer names the unit spoken at a frame's centre.
 
-The same probe for any features: frames standardised with the training frames' mean and deviation, the
-learning rate swept and the moment to stop chosen on validation utterances, accuracy on test utterances.
-Silence (`SIL`, or what no unit covers) is a class like the others; since it is easy and frequent, its share
-and the accuracy without it are reported, and so is what naming the commonest training label would give. A
-test frame whose label is in no training utterance counts as wrong.
+It is linear, or has one hidden layer (`ProbeConfig.hidden`). The same probe for any features: frames
+standardised with the training frames' mean and deviation, the learning rate swept and the moment to stop
+chosen on validation utterances, accuracy on test utterances. Silence (`SIL`, or what no unit covers) is a
+class like the others; since it is easy and frequent, its share and the accuracy without it are reported, and
+so is what naming the commonest training label would give. A test frame whose label is in no training
+utterance counts as wrong.
 """
 
 import time
@@ -52,7 +53,7 @@ def probe(
     *,
     parts: Parts | None = None,
 ) -> Accuracy:
-    """The accuracy of a linear probe on a layer's frames with the labels of their clips' `units`.
+    """The accuracy of a probe on a layer's frames with the labels of their clips' `units`.
 
     Without `parts` (of a corpus's own manifests, say), the utterances that have units are split by a hash of
     their ids. ValueError: no utterance has units, or too few are there to split.

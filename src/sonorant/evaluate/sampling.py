@@ -8,9 +8,20 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+GROUPS, STUDENT = 20, 2.093  # of utterances; the 97.5 % point of Student's t with 19 degrees of freedom
+
 
 class SamplingError(ValueError):
     """Too few utterances, speakers or frames for a figure that means something."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95 % interval over utterances, if there are enough for one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,17 @@ def split(
     return Parts(train=tuple(parts[2]), validation=tuple(parts[1]), test=tuple(parts[0]))
 
 
+def partners(utterances: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:
+    """For each frame a random one of another utterance; those of an utterance stand together."""
+    _, sizes = utterances.unique_consecutive(return_counts=True)
+    if len(sizes) < 2:
+        raise SamplingError("one utterance: pairs from different utterances need two (give more of them)")
+    ends = sizes.cumsum(0).repeat_interleave(sizes)
+    others = len(utterances) - sizes.repeat_interleave(sizes)
+    draws = torch.rand(len(utterances), generator=generator, dtype=torch.float64)
+    return torch.remainder(ends + (draws * others).long(), len(utterances))
+
+
 @dataclass(frozen=True)
 class Examples:
     """Frames with the label to tell from each; frames of an utterance stand together, numbered ascending."""
@@ -73,14 +95,7 @@ class Examples:
 
     def shuffled(self, generator: torch.Generator) -> "Examples":
         """The same frames, each with the label of a random frame of another utterance."""
-        _, sizes = self.utterances.unique_consecutive(return_counts=True)
-        if len(sizes) < 2:
-            raise SamplingError("one utterance: pairs from different utterances need two (give more of them)")
-        ends = sizes.cumsum(0).repeat_interleave(sizes)
-        others = len(self.labels) - sizes.repeat_interleave(sizes)
-        draws = torch.rand(len(self.labels), generator=generator, dtype=torch.float64)
-        partners = (ends + (draws * others).long()) % len(self.labels)
-        return replace(self, labels=self.labels[partners])
+        return replace(self, labels=self.labels[partners(self.utterances, generator)])
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,13 @@ def interval(values: Float[Tensor, " replicates"]) -> tuple[float, float]:
     """The middle 95 % of bootstrap replicates."""
     low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
     return low, high
+
+
+def jackknife(left_out: Sequence[float]) -> float:
+    """Half the width of a 95 % interval, from a figure without each of `GROUPS` groups of utterances."""
+    values = torch.tensor(left_out, dtype=torch.float64)
+    variance = (len(values) - 1) * values.var(correction=0)
+    return STUDENT * float(variance.sqrt())
 
 
 def gather(

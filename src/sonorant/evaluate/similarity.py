@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from sonorant.evaluate.alike import CANONICAL, MEASURES
-from sonorant.evaluate.layers import GROUPS, Layer, Setting, Values
+from sonorant.evaluate.layers import Layer, Setting, Values
 from sonorant.evaluate.pairs import Pairs, pair
-from sonorant.evaluate.sampling import SamplingError
+from sonorant.evaluate.sampling import GROUPS, SamplingError
 from sonorant.evaluate.store import FeatureStore
 
 FRAMES = 200_000  # at most so many pairs

@@ -49,6 +49,9 @@ class Job:
     score: Callable[[Encoder, int], dict[str, float]] | None = None
     """Figures of the encoder at a step, `score` among them: the higher the better. Called before each
     checkpoint, on rank 0; the best one is kept."""
+    patience: int | None = None
+    """Scorings in a row that did not rise beyond the interval (`score_high`) of the last one that did, after
+    which training ends."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
         optimizer,
         epochs,
         job.config,
-        total=state.total,
+        total=state.step if _enough(job, state) else state.total,
         start=state.step,
         average=average,
     )
@@ -131,7 +134,14 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
             )
             _stop_if_collapsed(job, watch, step.number)  # before older checkpoints are removed
             distributed.first(partial(checkpoint.prune, job.run, job.config.keep, protect={state.best_step}))
-    best = state.best_step if state.best_step is not None else state.total
+            if _enough(job, state):
+                break
+    if _enough(job, state):
+        say(
+            f"ended at step {state.step} of {state.total}: no rise of the score in {state.waited} scorings",
+            quiet=quiet,
+        )
+    best = state.best_step if state.best_step is not None else state.step
     return distributed.first(lambda: checkpoint.step_folder(job.run / f"step_{best:07d}"))
 
 
@@ -215,25 +225,34 @@ def _shown(job: Job, objective: Objective, average: Average | None) -> Iterator[
 def _measured(job: Job, state: State, epochs: Epochs, step: int, log: Log) -> State:
     """Where training stands at a step, and how good that is: what one rank does."""
     with alone():
-        figure = _figure(job, step, log)
+        figure, high = _figure(job, step, log)
     state = msgspec.structs.replace(state, step=step, epoch=epochs.epoch, batch=epochs.batch)
-    if figure is not None and (state.best is None or figure > state.best):
+    if figure is None:
+        return state
+    if state.best is None or figure > state.best:
         state = msgspec.structs.replace(state, best=figure, best_step=step)
-    return state
+    if state.to_beat is None or figure > state.to_beat:
+        return msgspec.structs.replace(state, to_beat=high, waited=0)
+    return msgspec.structs.replace(state, waited=state.waited + 1)
 
 
-def _figure(job: Job, step: int, log: Log) -> float | None:
-    """What tells how good a checkpoint is, the higher the better; None where nothing does."""
+def _enough(job: Job, state: State) -> bool:
+    return job.patience is not None and state.waited >= job.patience
+
+
+def _figure(job: Job, step: int, log: Log) -> tuple[float | None, float]:
+    """What tells how good a checkpoint is, the higher the better, and the upper end of its interval; None
+    where nothing does."""
     scores: dict[str, float] = {}
     if job.validation is not None:
         scores["validation_loss"] = validation_loss(job.objective, job.validation, job.config)
     if job.score is not None:
         scores |= job.score(job.objective.encoder, step)
     if not scores:
-        return None
+        return None, math.nan
     log.row(step, scores)
     figure = scores.get("score", -scores.get("validation_loss", math.nan))
-    return figure if math.isfinite(figure) else None
+    return figure if math.isfinite(figure) else None, scores.get("score_high", figure)
 
 
 @torch.no_grad()

@@ -1,21 +1,33 @@
-"""From feature stores to result rows: what layers tell without labels, and with them."""
+"""From figures to result rows that say where they come from."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sonorant.config import ConfigError
 from sonorant.data.manifest import Clip
-from sonorant.evaluate.clusters import Match, match
-from sonorant.evaluate.information import InformationConfig, Score, curve, label_free, labelled
-from sonorant.evaluate.linear import ProbeConfig
-from sonorant.evaluate.probe import Accuracy, probe
+from sonorant.evaluate.clusters import Match
+from sonorant.evaluate.critics import CriticScore
+from sonorant.evaluate.information import Score
+from sonorant.evaluate.plateau import Plateau
+from sonorant.evaluate.probe import Accuracy
+from sonorant.evaluate.rank import Rank
 from sonorant.evaluate.rows import Row, commit, machine
 from sonorant.evaluate.sampling import Parts
-from sonorant.evaluate.store import FeatureStore
-from sonorant.recipes.features import FRONTEND, TARGETS
 
 LABEL_FREE, LABELLED, PHONES = "label-free information", "labelled information", "phone probe"
-CLUSTERS = "clusters and phones"
+CLUSTERS, RANK = "clusters and phones", "rank"
+
+
+LINEAR = "linear"
+HIDDEN = {LINEAR: None, "mlp": 512}  # units of the hidden layer of each kind of probe
+CRITICS = {"infonce": "InfoNCE", "nwj": "NWJ", "dv": "Donsker-Varadhan"}
+
+
+def gap(seconds: float, frame_seconds: float) -> str:
+    """A gap as rows have it: how many frames it is, where it is a whole number of them."""
+    frames = seconds / frame_seconds
+    whole = abs(frames - round(frames)) < 1e-3
+    return f"gap {seconds:g} s" + (f" = {round(frames)} x {frame_seconds:g} s" if whole else "")
 
 
 @dataclass(frozen=True)
@@ -54,27 +66,58 @@ class Measurer:
             machine=self.machine,
         )
 
-    def information(self, subject: str, score: Score) -> list[Row]:
+    def information(self, subject: str, score: Score, kind: str = LINEAR) -> list[Row]:
         """The bound, its shuffled control, in nats and bits, and the share of the entropy."""
-        task = LABELLED
+        task = LABELLED if kind == LINEAR else f"{LABELLED}, {kind}"
         if score.targets != "units":
-            task = f"{LABEL_FREE} (K={score.bound.labels}, gap {score.gap:g} s)"
+            task = f"{LABEL_FREE} (K={score.bound.labels}, {gap(score.gap, score.frame_seconds)})"
         bound, control, n = score.bound, score.shuffled, score.test_utterances
-        return [
+        rows = [
             self.row(
                 subject, task, "nats", bound.nats, low=bound.low, high=bound.high, n=n, seconds=score.seconds
             ),
             self.row(subject, task, "bits", bound.bits, n=n),
             self.row(subject, task, "share of entropy", bound.ratio, n=n),
+        ]
+        if control is not None:
+            name = f"{subject}, shuffled"
+            rows.append(self.row(name, task, "nats", control.nats, low=control.low, high=control.high, n=n))
+        return rows
+
+    def plateau(self, subject: str, scores: Sequence[Score], found: Plateau) -> Row:
+        """Where the bound leads to over the scores' numbers of clusters."""
+        task = f"{LABEL_FREE} (K to infinity, {gap(scores[0].gap, scores[0].frame_seconds)})"
+        n = scores[0].test_utterances
+        return self.row(subject, task, "nats", found.nats, low=found.low, high=found.high, n=n)
+
+    def critic(self, subject: str, score: CriticScore) -> list[Row]:
+        """A critic's bound in nats and bits, its shuffled control, and what InfoNCE cannot exceed."""
+        task = f"{CRITICS[score.bound]} bound ({gap(score.gap, score.frame_seconds)})"
+        figure, control, n = score.figure, score.shuffled, score.test_utterances
+        rows = [
             self.row(
-                f"{subject}, shuffled", task, "nats", control.nats, low=control.low, high=control.high, n=n
+                subject,
+                task,
+                "nats",
+                figure.value,
+                low=figure.low,
+                high=figure.high,
+                n=n,
+                seconds=score.seconds,
+            ),
+            self.row(subject, task, "bits", figure.value / math.log(2), n=n),
+            self.row(
+                f"{subject}, shuffled", task, "nats", control.value, low=control.low, high=control.high, n=n
             ),
         ]
+        if score.ceiling is not None:
+            rows.append(self.row(f"{subject}, at most (log of the batch)", task, "nats", score.ceiling, n=n))
+        return rows
 
-    def accuracy(self, subject: str, accuracy: Accuracy) -> Row:
+    def accuracy(self, subject: str, accuracy: Accuracy, kind: str = LINEAR) -> Row:
         return self.row(
             subject,
-            PHONES,
+            PHONES if kind == LINEAR else f"{PHONES}, {kind}",
             "accuracy",
             accuracy.accuracy,
             low=accuracy.low,
@@ -83,66 +126,28 @@ class Measurer:
             seconds=accuracy.seconds,
         )
 
+    def ranks(self, subject: str, found: Rank) -> list[Row]:
+        """RankMe, effective rank, participation ratio; the number of dimensions is the most they can be."""
+        task, n = f"{RANK} (of {found.dim})", found.utterances
+        figures = {
+            "RankMe": found.rankme,
+            "effective rank": found.effective,
+            "participation ratio": found.participation,
+        }
+        return [
+            self.row(subject, task, name, figure.value, low=figure.low, high=figure.high, n=n)
+            for name, figure in figures.items()
+        ]
+
     def match(self, subject: str, found: Match) -> list[Row]:
-        """PNMI and both purities, and the PNMI of clusters that know nothing of the phones."""
+        """PNMI, plugged in and corrected, both purities, and the PNMI of clusters that know nothing."""
         task, n = f"{CLUSTERS} (K={found.clusters})", found.test_utterances
-        figures = {"PNMI": found.pnmi, "phone purity": found.phone_purity}
+        figures = {"PNMI": found.pnmi, "PNMI, corrected": found.corrected, "phone purity": found.phone_purity}
         rows = [
             self.row(subject, task, name, figure.value, low=figure.low, high=figure.high, n=n)
             for name, figure in (figures | {"cluster purity": found.cluster_purity}).items()
         ]
         return [*rows, self.row(f"{subject}, shuffled", task, "PNMI", found.shuffled, n=n)]
-
-
-def measure(
-    store: FeatureStore,
-    *,
-    layers: Sequence[str] | None = None,
-    targets: FeatureStore | None = None,
-    target_layer: str | None = None,
-    clips: Sequence[Clip] | None = None,
-    whole_curve: bool = False,
-    clusters: Sequence[int] = (),
-    seed: int = 0,
-) -> list[Row]:
-    """The label-free score of layers, over a curve if asked; with clips that have units the labelled bound
-    and the probe too, and these alone where the frames have seen the future. With numbers of `clusters`,
-    what these tell of the units as well. ConfigError: they are given without clips.
-
-    Without `targets`, those that `extract_to_score` left in the store are predicted, if it did.
-    """
-    if targets is None and (store.path / TARGETS).exists():
-        targets, target_layer = FeatureStore(store.path / TARGETS), target_layer or FRONTEND
-    if clusters and clips is None:
-        raise ConfigError("clusters: are compared with units, which a manifest has to give (--manifest)")
-    measurer = Measurer("measure", seed)
-    information = InformationConfig(seed=seed)
-    rows: list[Row] = []
-    for layer in layers or store.layers:
-        subject = f"{store.path.name} {layer}"
-        if clips is None or not store.sees_future:
-            score = curve if whole_curve else _single
-            scores = score(store, layer, information, targets=targets, target_layer=target_layer)
-            rows += [row for score in scores for row in measurer.information(subject, score)]
-        if clips is not None:
-            config = ProbeConfig(seed=seed)
-            rows += measurer.information(subject, labelled(store, layer, clips, config))
-            rows.append(measurer.accuracy(subject, probe(store, layer, clips, config)))
-        for codes in clusters:
-            assert clips is not None
-            rows += measurer.match(subject, match(store, layer, clips, codes, seed=seed))
-    return rows
-
-
-def _single(
-    store: FeatureStore,
-    layer: str,
-    config: InformationConfig,
-    *,
-    targets: FeatureStore | None,
-    target_layer: str | None,
-) -> list[Score]:
-    return [label_free(store, layer, config, targets=targets, target_layer=target_layer)]
 
 
 def best_layer(scores: dict[str, Score]) -> str:

@@ -56,6 +56,7 @@ def job(config: PretrainConfig, *, quiet: bool) -> Job:
         settings=builtins(config),
         validation=_validation(config),
         score=score,
+        patience=None if config.score is None else config.score.patience,
     )
 
 
@@ -97,6 +98,8 @@ def label_free_scores(folder: Path, config: ScoreConfig) -> dict[str, Score]:
     store, targets = FeatureStore(folder), FeatureStore(folder / TARGETS)
     names = config.layers or tuple(name for name in store.layers if name != FRONTEND)
     return {
-        name: label_free(store, name, config.information, targets=targets, target_layer=FRONTEND)
+        name: label_free(
+            store, name, config.information, targets=targets, target_layer=FRONTEND, control=False
+        )
         for name in names
     }

@@ -22,6 +22,9 @@ class ScoreConfig(Config, frozen=True, kw_only=True):
     manifest: str
     minutes: Annotated[float, Meta(gt=0)] = 10.0  # of the manifest's audio, at most
     layers: tuple[str, ...] | None = None  # of which the best one counts; null: all
+    patience: Annotated[int, Meta(ge=1)] | None = (
+        None  # scorings without a rise beyond the interval; then stop
+    )
     information: InformationConfig = InformationConfig()
 
 

@@ -47,6 +47,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 0  # in the epoch: the next one to train on
     best: float | None = None  # the best validation score so far
     best_step: int | None = None
+    to_beat: float | None = None  # the upper end of the interval of the last score that was a rise
+    waited: int = 0  # scorings since then
     format: int = FORMAT
     torch: str = str(torch.__version__)
 

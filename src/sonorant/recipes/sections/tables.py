@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sonorant.evaluate.rows import Row, read_rows
+from sonorant.recipes.measuring import LABEL_FREE
+from sonorant.recipes.sections.information import POINT, charts, is_curve, point
 from sonorant.recipes.sections.page import Section, key, number, text, words
 from sonorant.recipes.sections.plots import Line, lines, wide_and_narrow
 
@@ -14,7 +16,8 @@ LAYER = re.compile(r"(.*?)\s*\blayer[ _]?(\d+)(.*)", re.DOTALL)
 
 
 def results(run: Path) -> list[Section]:
-    """A section for each task, the headline first; a task that was measured on several layers has a curve."""
+    """A section for each task, the headline first; a task that was measured on several layers has a curve.
+    The label-free score over clusters and gaps is one section."""
     file = run / "results.jsonl"
     rows = read_rows(file) if file.exists() else []
     tasks: dict[tuple[str, str], list[Row]] = {}
@@ -22,10 +25,26 @@ def results(run: Path) -> list[Section]:
         tasks.setdefault((row.task, row.benchmark), []).append(row)
     several = len({benchmark for _, benchmark in tasks}) > 1
     ordered = sorted(tasks, key=lambda each: (each[0] != HEADLINE) + 2 * (each[0] == LAST))
-    return [
-        _section(f"{task}, {benchmark}" if several else task, tasks[task, benchmark])
-        for task, benchmark in ordered
-    ]
+    sections: dict[str, Section] = {}
+    for task, benchmark in ordered:
+        over = [row for row in rows if row.benchmark == benchmark and point(row)]
+        curved = is_curve(over) and POINT.fullmatch(task) is not None
+        title = f"{LABEL_FREE} over clusters and gaps" if curved else task
+        title = f"{title}, {benchmark}" if several else title
+        if title not in sections:
+            sections[title] = (
+                _curve_section(title, over) if curved else _section(title, tasks[task, benchmark])
+            )
+    return list(sections.values())
+
+
+def _curve_section(title: str, rows: Sequence[Row]) -> Section:
+    tables = "".join(
+        f"<h3>{text(task)}</h3>{_table([row for row in rows if row.task == task])}"
+        for task in dict.fromkeys(row.task for row in rows)
+    )
+    body = f"{charts(rows)}<details><summary>All figures</summary>{tables}</details>"
+    return Section(title[:1].upper() + title[1:], body)
 
 
 def provenance(run: Path) -> list[Section]:
