@@ -14,8 +14,8 @@ from sonorant.types import Hidden, Padded
 
 
 class QRNNConfig(Config, frozen=True, kw_only=True, tag_field="name", tag="qrnn"):
-    """`cells` are those of all directions, half of them each if `bidirectional`; `kernel` counts frames, up to
-    the one in question; `residual` adds a layer's input to its output."""
+    """`cells` are those of all directions, half of them each if `bidirectional`; `kernel` counts frames, up
+    to the one in question; `residual` adds a layer's input to its output."""
 
     dim: Positive = 256
     layers: Positive = 1

@@ -63,9 +63,7 @@ class Sinc(Frontend):
         self.first = _Normalised(widths[0])
         self.blocks = nn.ModuleList(
             _Block(inward, outward, kernel=kernel, stride=stride)
-            for inward, outward, kernel, stride in zip(
-                widths[:-1], widths[1:], KERNELS, STRIDES, strict=True
-            )
+            for inward, outward, kernel, stride in zip(widths[:-1], widths[1:], KERNELS, STRIDES, strict=True)
         )
         skipped = widths[:-1] if config.skips else []
         self.skips = nn.ModuleList(nn.Linear(width, config.dim, bias=False) for width in skipped)
@@ -91,9 +89,7 @@ class _Block(nn.Module):
 
     def __init__(self, inward: int, outward: int, *, kernel: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(
-            inward, outward, kernel, stride, padding=(kernel - stride + 1) // 2, bias=False
-        )
+        self.conv = nn.Conv1d(inward, outward, kernel, stride, padding=(kernel - stride + 1) // 2, bias=False)
         nn.init.kaiming_normal_(self.conv.weight)
         self.normalised = _Normalised(outward)
 
@@ -113,8 +109,8 @@ class _Block(nn.Module):
 
 
 class _Normalised(nn.Module):
-    """Each channel with zero mean and unit variance over an utterance's real steps, times a gain, plus a bias,
-    and PReLU; zeros in the padding."""
+    """Each channel with zero mean and unit variance over an utterance's real steps, times a gain, plus a
+    bias, and PReLU; zeros in the padding."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -44,6 +44,6 @@ def centres(rate: int, bands: int) -> Float[Tensor, " bands"]:
 
 
 def critical_band(hertz: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The width in Hz of the ear's band around a frequency: 24.7 (4.37 f / 1000 + 1) (Glasberg and Moore 1990,
-    "Derivation of auditory filter shapes from notched-noise data")."""
+    """The width in Hz of the ear's band around a frequency: 24.7 (4.37 f / 1000 + 1) (Glasberg and Moore
+    1990, "Derivation of auditory filter shapes from notched-noise data")."""
     return 24.7 * (0.00437 * hertz + 1)

@@ -1,6 +1,7 @@
 """Power spectra of windows of waveforms."""
 
 import torch
+
 from sonorant.nn.features import frame_counts
 from sonorant.types import Padded
 

@@ -50,6 +50,15 @@ class Targets:
         widths = {"lps": self.size // 2 + 1, "mfcc": coefficients, "prosody": 4}
         return widths.get(kind, BANDS) * (3 if self.deltas else 1)
 
+    def check(self, names: Sequence[str]) -> None:
+        """ValueError: the transform is shorter than a window of a spectrum."""
+        for name in names:
+            if name.startswith("lps") and self.size < round(WINDOWS[name] * self.rate):
+                window = round(WINDOWS[name] * self.rate)
+                raise ValueError(
+                    f"worker {name}: transform {self.size} is below its window, {window} samples"
+                )
+
     @torch.no_grad()
     def __call__(self, waves: Padded, frames: Padded, names: Sequence[str]) -> dict[str, Padded]:
         """The named targets of `batch samples`, as many steps as `frames` has, in single precision."""

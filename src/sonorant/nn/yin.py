@@ -32,7 +32,7 @@ def fundamental(
     """The frequency in Hz of frames of `frame_samples` samples, and whether they are voiced: whether d' stays
     below the threshold there. The frequency of the other frames is a guess."""
     shortest, longest = int(rate / HIGH), _longest(rate)
-    frames = frames.float()
+    frames = frames.float() - frames.float().mean(-1, keepdim=True)  # an offset would cost digits
     dips = normalised_difference(frames, lags=longest + 1)
     middle, before, behind = dips[..., 1:-1], dips[..., :-2], dips[..., 2:]
     lags = torch.arange(1, longest + 1, device=dips.device)

@@ -9,18 +9,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.nn.prelu import PReLU
+from sonorant.nn.workers.judged import Judged
 from sonorant.types import Padded
 
 SPAN = 5  # frames that SPC holds against the anchor
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Of each row of a batch the mean cross-entropy, the share of right answers, and whether it had any."""
-
-    loss: Float[Tensor, " rows"]
-    right: Float[Tensor, " rows"]
-    asked: Bool[Tensor, " rows"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,9 @@ def judge(dim: int, hidden: int) -> nn.Sequential:
 
 
 def judged(
-    together: Float[Tensor, "rows asked"], apart: Float[Tensor, "rows asked"], asked: Bool[Tensor, "rows asked"]
+    together: Float[Tensor, "rows asked"],
+    apart: Float[Tensor, "rows asked"],
+    asked: Bool[Tensor, "rows asked"],
 ) -> Judged:
     """Binary cross-entropies of as many yes as no."""
     together, apart = together.float(), apart.float()
@@ -123,7 +117,7 @@ def judged(
     entropies = (F.softplus(-together) + F.softplus(apart)) / 2
     right = ((together > 0).float() + (apart < 0).float()) / 2
     loss, accuracy = (each.masked_fill(~asked, 0).sum(1) / number for each in (entropies, right))
-    return Judged(loss, accuracy.detach(), asked.any(1))
+    return Judged(loss, asked.any(1), accuracy.detach())
 
 
 def _frames(of: int, count: int, generator: Generator) -> Int[Tensor, " count"]:

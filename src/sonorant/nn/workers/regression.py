@@ -8,14 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.nn.prelu import PReLU
+from sonorant.nn.workers.judged import Judged
 from sonorant.types import Padded
 
 _SMALLEST = 1e-4  # deviation that is divided by
 
 
 class Regressor(nn.Module):
-    """One hidden layer with PReLU; the mean squared error of `neighbours` frames around each one, standardised
-    by the mean and deviation of each dimension. Frames beyond the ends are not asked for."""
+    """One hidden layer with PReLU; the mean squared error of `neighbours` frames around each one,
+    standardised by the mean and deviation of each dimension. Frames beyond the ends are not asked for."""
 
     mean: Tensor
     deviation: Tensor
@@ -27,8 +28,7 @@ class Regressor(nn.Module):
         self.register_buffer("mean", torch.zeros(target_dim))
         self.register_buffer("deviation", torch.ones(target_dim))
 
-    def forward(self, embedding: Padded, targets: Padded) -> Float[Tensor, " batch"]:
-        """The mean error of each utterance."""
+    def forward(self, embedding: Padded, targets: Padded) -> Judged:
         hidden, real, time = self.inward(embedding.values), embedding.mask, embedding.values.shape[1]
         wanted = (targets.values - self.mean) / self.deviation
         total = torch.zeros(len(hidden), device=hidden.device)
@@ -41,7 +41,7 @@ class Regressor(nn.Module):
             errors = (predict(hidden[:, here]).float() - wanted[:, there]).square().mean(-1)
             total = total + errors.masked_fill(~both, 0).sum(1)
             count = count + both.sum(1)
-        return total / count.clamp(min=1)
+        return Judged(total / count.clamp(min=1), count > 0)
 
 
 class WaveDecoder(nn.Module):
@@ -58,21 +58,19 @@ class WaveDecoder(nn.Module):
             raise ValueError(f"worker wave: the encoder's stride of {stride} samples is not divisible by 16")
         steps = zip((dim, *widths[:-1]), widths, (4, 4, stride // 16), strict=True)
         self.layers = nn.ModuleList(Upsampling(inward, out, stride=each) for inward, out, each in steps)
-        self.outward = nn.Sequential(
-            nn.Linear(widths[-1], hidden), PReLU(hidden), nn.Linear(hidden, 1)
-        )
+        self.outward = nn.Sequential(nn.Linear(widths[-1], hidden), PReLU(hidden), nn.Linear(hidden, 1))
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("deviation", torch.ones(1))
 
-    def forward(self, embedding: Padded, chunks: Padded) -> Float[Tensor, " batch"]:
-        """The mean error of each utterance; `chunks` are the samples of each frame."""
+    def forward(self, embedding: Padded, chunks: Padded) -> Judged:
+        """`chunks` are the samples of each frame."""
         steps = embedding.zeroed()
         for layer in self.layers:
             steps = layer(steps)
         waves = self.outward(steps.values)[..., 0].float()
         wanted = (chunks.values.flatten(1) - self.mean) / self.deviation
         errors = (waves - wanted).abs().masked_fill(~steps.mask, 0).sum(1)
-        return errors / steps.lengths.clamp(min=1)
+        return Judged(errors / steps.lengths.clamp(min=1), steps.lengths > 0)
 
 
 class Upsampling(nn.Module):
