@@ -89,4 +89,5 @@ class _Layer(nn.Module):
         around = F.pad(values, (0, 0, self.kernel - 1, 0)).unfold(1, self.kernel, 1).flatten(2)
         z, f, o = gates(around).float().chunk(3, dim=-1)  # eq. 1
         f = f.sigmoid()
-        return o.sigmoid() * linear_scan(f, (1 - f) * z.tanh())  # eq. 4
+        states: Tensor = o.sigmoid() * linear_scan(f, (1 - f) * z.tanh())  # eq. 4
+        return states

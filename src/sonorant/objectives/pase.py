@@ -55,11 +55,11 @@ from sonorant.nn.distortions import DistortionConfig, distort
 from sonorant.nn.targets import WINDOWS, Targets
 from sonorant.nn.workers.discrimination import (
     GlobalInfoMax,
-    Judged,
     LocalInfoMax,
     SequencePrediction,
     draw,
 )
+from sonorant.nn.workers.judged import Judged
 from sonorant.nn.workers.regression import Regressor, WaveDecoder, standardise_targets
 from sonorant.objective import Objective, ObjectiveConfig, objective_config
 from sonorant.types import Batch, Loss, Padded, pad
@@ -166,7 +166,7 @@ class PASE(Objective):
         frames = embedding.lengths
         means = sum(weight * judged[name].loss for name, weight in self.weights.items())
         total = (frames * means).sum() / sum(self.weights.values())
-        metrics = {}
+        metrics: dict[str, Tensor] = {}
         for name, each in judged.items():
             metrics |= each.metrics(name, frames)
         return self._with_beside(Loss(total, frames.sum(), metrics), batch)

@@ -103,7 +103,8 @@ class Upsampling(nn.Module):
             total[:, row : row + time] += parts[:, :, row]
         early = (self.kernel - self.stride) // 2
         samples = total.view(batch, (time + rows - 1) * self.stride, -1)
-        return samples[:, early : early + time * self.stride] + self.bias
+        middle: Tensor = samples[:, early : early + time * self.stride] + self.bias
+        return middle
 
 
 @torch.no_grad()
