@@ -1,5 +1,6 @@
 """Guards PASE: the average of its workers, clean targets, what stands beside it, and what it refuses."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -168,6 +169,8 @@ def test_another_objective_stands_beside_on_the_same_encoder():
     )
     assert model.beside.encoder is model.encoder
     assert not any("beside.encoder" in name for name in model.state_dict())
+    twin = copy.deepcopy(model)  # as training measures its speed on
+    assert twin.beside.encoder is twin.encoder
     alone.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("beside")})
     loss, expected = model(batch), alone(batch).total + 0.5 * other(batch).total
     torch.testing.assert_close(loss.total, expected)
