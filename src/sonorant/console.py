@@ -13,7 +13,7 @@ import typer
 FAILURE, MISTAKE, INTERRUPTED = 1, 2, 130
 
 # By name, so that telling them needs no torch.
-FAILURES = ("CheckpointError", "DivergedError", "ProcessError")
+FAILURES = ("CheckpointError", "CollapsedError", "DivergedError", "ProcessError")
 
 # What the operating system says when a path is wrong; the rest, such as a full disk, is no user's mistake.
 WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)

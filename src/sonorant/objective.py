@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sonorant.config import Config, ConfigError, convert
 from sonorant.encoders.base import Encoder
+from sonorant.health import Sign
 from sonorant.types import Batch, Loss
 
 
@@ -42,6 +43,11 @@ class Objective(nn.Module, ABC):
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called once before the first update, with some batches: what is fitted to data (axes, clusters).
         It stays in buffers. The batches can be gone through more than once, and are made anew each time."""
+
+    def signs(self) -> Sequence[Sign]:
+        """What among its metrics shows that it has collapsed. What the encoder itself shows is watched for
+        every objective."""
+        return ()
 
     def statistics(self) -> Sequence[Tensor]:
         """Buffers in single precision that `forward` adds to in training, for `after_step` to use: set to

@@ -13,7 +13,7 @@ from sonorant.train import checkpoint
 from sonorant.train.checkpoint import State
 from sonorant.train.loop import TrainConfig, train
 from sonorant.train.optim import adamw
-from sonorant.types import Batch
+from sonorant.types import Batch, Padded, pad
 
 from .cases import CASES, Case, batch
 
@@ -32,6 +32,11 @@ def gradients(objective: Objective, *batches: Batch) -> dict[str, Tensor]:
         loss.total.backward()
         count += int(loss.count)
     return {name: each.grad / count for name, each in objective.named_parameters() if each.grad is not None}
+
+
+def parts(padded: Padded | None) -> tuple[Tensor, list[int]]:
+    assert padded is not None
+    return padded.values, padded.lengths.tolist()
 
 
 def test_every_objective_fits_some_encoder() -> None:
@@ -128,6 +133,17 @@ def test_one_batch_can_be_learned_by_heart(case: Case) -> None:
         if now < 0.8 * first:
             return
     pytest.fail(f"a loss of {first} came down to {now} only")
+
+
+@every_objective
+def test_what_tells_of_a_collapse_is_among_the_figures(case: Case) -> None:
+    objective, one, two = case.build(), batch(), batch(seed=8)
+    waves = [wave[:length] for each in (one, two) for wave, length in zip(*parts(each.inputs), strict=True)]
+    words = [row[:length] for each in (one, two) for row, length in zip(*parts(each.labels), strict=True)]
+    figures = objective(Batch(pad(waves), one.seeds + two.seeds, pad(words), one.ids + two.ids)).metrics
+    for sign in objective.signs():
+        assert sign.metric in figures
+        assert sign.told({name: float(value) for name, value in figures.items()}, 1)
 
 
 @pytest.mark.parametrize("name", names())

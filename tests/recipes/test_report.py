@@ -193,6 +193,15 @@ def test_text_from_data_is_shown_and_does_nothing(tmp_path) -> None:
     assert "".join(page.texts).count("alert('x')") > 12
 
 
+def test_what_training_said_of_a_collapse_is_shown(tmp_path) -> None:
+    metrics(tmp_path / "pretrain")
+    file = tmp_path / "pretrain" / "metrics.jsonl"
+    file.write_text(file.read_text() + json.dumps({"step": 1200, "diagnosis": f"collapse {HOSTILE}"}) + "\n")
+    page = Page(write_report(tmp_path))
+    assert any(f"step 1,200: collapse {HOSTILE}" in each for each in page.texts)
+    assert "diagnosis" not in page.texts  # no curve
+
+
 def test_two_recognisers_share_their_axes(page) -> None:
     section = page.source.split("Training: finetuned and scratch</h2>")[1]
     panel = section.split("blank share</figcaption>")[1].split("</figure>")[0]

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+FEWEST = 8  # rows that can tell a rank of 2 from a healthy one
+
 Embeddings = Float[Tensor, "batch dim"]
 
 
@@ -14,15 +16,17 @@ def health(first: Embeddings, second: Embeddings) -> dict[str, Float[Tensor, ""]
     """The figures that every method with two views reports; the rows of the two belong together.
 
     A collapse shows as `embedding_std` near 0 (one embedding for all) or `effective_rank` near 1 (one line
-    for all) while the loss looks well. The rank is at most one less than the batch.
+    for all) while the loss looks well. The rank is at most one less than the batch; of fewer than `FEWEST`
+    utterances it says nothing and is left out.
     """
     with torch.no_grad(), torch.autocast(first.device.type, enabled=False):
         one, two = first.detach().float(), second.detach().float()
-        return {
-            "embedding_std": spread(one),
-            "effective_rank": effective_rank(one),
-            "accuracy": accuracy(one, two),
-        }
+        figures = {"accuracy": accuracy(one, two)}
+        if len(one) > 1:
+            figures["embedding_std"] = spread(one)
+        if len(one) >= FEWEST:
+            figures["effective_rank"] = effective_rank(one)
+        return figures
 
 
 def spread(embeddings: Embeddings) -> Float[Tensor, ""]:

@@ -1,5 +1,6 @@
 """From contextual frames back to frames: the head that rebuilds them, and the error of foreseeing them."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -28,5 +29,16 @@ def ahead_loss(predicted: Float[Tensor, "targets dim"], frames: Padded, *, shift
         "error": error.detach() / count.clamp(min=1),
         "error_of_copying": copied / count.clamp(min=1),
         "relative_error": error.detach() / copied.clamp(min=1e-12),  # below 1: better than repeating x_t
+        "prediction_spread": prediction_spread(predicted, targets),
     }
     return Loss(error, count, metrics)
+
+
+@torch.no_grad()
+def prediction_spread(
+    predicted: Float[Tensor, "targets dim"], targets: Float[Tensor, "targets dim"]
+) -> Float[Tensor, ""]:
+    """How much predictions vary, for what they predict: the ratio of their standard deviations over frames,
+    each the mean over dimensions. 0: always the same."""
+    foreseen, real = (each.float().var(0, correction=0).sqrt().mean() for each in (predicted, targets))
+    return foreseen / real.clamp(min=1e-12) if len(targets) else foreseen.new_zeros(())

@@ -10,6 +10,7 @@ With x_t the frames of an utterance of T frames and y_t the prediction made from
 |.| is the mean over a frame's dimensions here, so that the loss of a target does not grow with its width.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -17,6 +18,7 @@ from torch import nn
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.checks import check_causal, check_fixed_frames
+from sonorant.health import Sign, constant_prediction
 from sonorant.nn.prediction import ahead_loss
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss
@@ -47,3 +49,6 @@ class APC(Objective):
         hidden = self.encoder.context(self.encoder.project(frames)).last
         known = hidden.values[:, : -self.shift][frames.mask[:, self.shift :]]
         return ahead_loss(self.predict(known), frames, shift=self.shift)
+
+    def signs(self) -> Sequence[Sign]:
+        return (constant_prediction("lower schedule.peak or objective.shift and begin again"),)

@@ -14,6 +14,7 @@ projector's batch normalisation, are of this process's batch, and accumulated ba
 loss counts once for each of its utterances. Deviation: AdamW instead of LARS.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
+from sonorant.health import Sign, same_embeddings
 from sonorant.nn.embeddings import Embeddings, health
 from sonorant.nn.views import ViewConfig
 from sonorant.objective import Objective, ObjectiveConfig
@@ -70,6 +72,9 @@ class BarlowTwins(Objective):
             "redundancy": (off.detach() / max(dim * (dim - 1), 1)).clamp(min=0).sqrt(),
         }
         return Loss(loss * len(first), torch.tensor(len(first)), health(first, second) | figures)
+
+    def signs(self) -> Sequence[Sign]:
+        return same_embeddings("lower schedule.peak or lengthen schedule.warmup and begin again")
 
 
 def cross_correlation(first: Embeddings, second: Embeddings) -> Float[Tensor, "dim dim"]:

@@ -18,7 +18,7 @@ utterance always has at least one span hidden; frames are those of the front end
 the paper calls critical.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import torch
@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
+from sonorant.health import FIXED, Sign, few_codes
 from sonorant.nn.masking import bernoulli_span_mask
 from sonorant.nn.random_projection import Projection, RandomProjectionQuantizer
-from sonorant.nn.usage import perplexity
+from sonorant.nn.usage import code_use, perplexity
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -106,9 +107,18 @@ class BestRQ(Objective):
         scores = self.predict(self.norm(context.values[hidden]))
         scores = scores.float().unflatten(-1, (self.config.codebooks, self.config.codes))
         losses = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="sum")
+        used = torch.stack([perplexity(book, self.config.codes) for book in labels.T])
         metrics = {
             "accuracy": (scores.detach().argmax(-1) == labels).float().mean(),
-            "code_perplexity": torch.stack([perplexity(book, self.config.codes) for book in labels.T]).mean(),
+            "code_perplexity": used.mean(),
+            "code_use": code_use(used, self.config.codes, len(labels)),
             "hidden_share": hidden.sum() / frames.lengths.sum(),
         }
         return Loss(losses / self.config.codebooks, hidden.sum(), metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        advice = (
+            "labels are fixed, so that training cannot mend it: give frames of zero mean and unit variance "
+            "(frontend.normalize: utterance), or look for silent audio"
+        )
+        return (few_codes(self.config.codes, advice, limit=FIXED),)

@@ -19,6 +19,7 @@ and predictor normalise over this process's batch, as in the paper, each view by
 Deviation: AdamW instead of LARS.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
+from sonorant.health import Sign, same_embeddings
 from sonorant.nn.embeddings import Embeddings, health
 from sonorant.nn.momentum import cosine_momentum, follow, follower
 from sonorant.nn.views import ViewConfig
@@ -76,6 +78,11 @@ class BYOL(Objective):
             )
         losses = distance(self.predict(first), target_second) + distance(self.predict(second), target_first)
         return Loss(losses.sum(), torch.tensor(len(losses)), health(first, second))
+
+    def signs(self) -> Sequence[Sign]:
+        return same_embeddings(
+            "slow the target (objective.momentum), lower schedule.peak, or take vicreg, whose loss forbids it"
+        )
 
     def after_step(self, step: int) -> None:
         momentum = cosine_momentum(step, self.config.momentum_steps, self.config.momentum)

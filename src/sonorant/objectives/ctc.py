@@ -17,6 +17,7 @@ frames become a learned embedding, as in pre-training; masked channels are zero 
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
+from sonorant.health import Sign, all_blank
 from sonorant.nn.masking import span_mask
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Hidden, Loss, Padded
@@ -93,6 +95,9 @@ class CTC(Objective):
             "too_short": (~fits).float().mean(),
         }
         return Loss(losses.sum(), labels.lengths.clamp(min=1)[fits].sum(), metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        return (all_blank(self.config.freeze_context),)
 
     def log_probabilities(self, inputs: Padded) -> Padded:
         """ln y^t_k of waveforms, `batch time labels`, nothing masked. For inference, call `eval()` first."""

@@ -19,11 +19,12 @@ where the paper has 1/2.
 Deviations: statistics of the instance normalisation are those of an utterance's real frames, where fairseq
 counts the padding; the number of hidden frames is each utterance's own, where fairseq hides equally many in
 all utterances of a batch; positions are this project's, where the published model has five convolutions of
-width 95. Training does not stop by itself at a collapse: fairseq's does when `target_deviation` is below
-0.1 or `prediction_deviation` below 0.01 after 5000 updates.
+width 95. fairseq's training stops when `target_deviation` is below 0.1 or `prediction_deviation` below 0.01
+after 5000 updates; here that is told, and stops if `train.stop_on_collapse` asks for it.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.teacher import Teacher, check_teachable
+from sonorant.health import Sign, flat_teacher
 from sonorant.nn.masking import span_mask
 from sonorant.nn.momentum import linear_momentum
 from sonorant.objective import Objective, ObjectiveConfig
@@ -97,6 +99,9 @@ class Data2Vec(Objective):
             "decay": self.decay.clone(),
         }
         return Loss(total, hidden.sum(), metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        return flat_teacher("slow the teacher (objective.decay_start), lower schedule.peak and begin again")
 
     def after_step(self, step: int) -> None:
         config = self.config

@@ -37,10 +37,11 @@ from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.teacher import Teacher, check_teachable
+from sonorant.health import Sign, few_codes
 from sonorant.nn.masking import span_mask
 from sonorant.nn.momentum import linear_momentum
 from sonorant.nn.online_codebooks import OnlineCodebooks
-from sonorant.nn.usage import perplexity_of
+from sonorant.nn.usage import code_use, perplexity_of
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -106,15 +107,22 @@ class DinoSR(Objective):
         context = self.encoder.context(Padded(seen, frames.lengths)).last.values[hidden]
         scores = self.predict(context).float().unflatten(-1, (self.config.top_layers, self.config.codes))
         losses = F.cross_entropy(scores.flatten(0, 1), labels.T.flatten(), reduction="sum")
-        used = F.one_hot(labels, self.config.codes).float()
+        used = perplexity_of(F.one_hot(labels, self.config.codes).float().mean(1))
         metrics = {
             "accuracy": (scores.detach().argmax(-1) == labels.T).float().mean(),
-            "code_perplexity": perplexity_of(used.mean(1)).mean(),
+            "code_perplexity": used.mean(),
+            "code_use": code_use(used, self.config.codes, labels.shape[1]),
             "prediction_perplexity": perplexity_of(scores.detach().softmax(-1).mean(0)).mean(),
             "hidden_share": hidden.sum() / frames.lengths.sum().clamp(min=1),
             "decay": self.decay.clone(),
         }
         return Loss(losses / self.config.top_layers, hidden.sum(), metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        advice = (
+            "take larger steps (data.batch_seconds, train.accumulate) or fewer codes, or a slower teacher"
+        )
+        return (few_codes(self.config.codes, f"{advice} (decay_start), and begin again"),)
 
     @property
     def frozen(self) -> bool:

@@ -54,10 +54,11 @@ from sonorant.config import ConfigError
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.convolutions import frames_and_squares
 from sonorant.encoders.mfcc import MFCC
+from sonorant.health import FIXED, Sign, few_codes, one_answer
 from sonorant.nn.kmeans import Clusters
 from sonorant.nn.masking import span_mask
 from sonorant.nn.minibatch_kmeans import minibatch_kmeans
-from sonorant.nn.usage import perplexity
+from sonorant.nn.usage import code_use, perplexity
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Hidden, Loss, Padded
 
@@ -143,13 +144,24 @@ class HuBERT(Objective):
         named = real & torch.where(hidden, alpha > 0, alpha < 1)
         penalty = (named.sum(1) * squares).sum()
         count = named.sum()
-        metrics["label_perplexity"] = _mean(
+        used = [
             perplexity(names[hidden[real]], codes)
             for names, codes in zip(labels, self.config.codes, strict=True)
+        ]
+        metrics["label_perplexity"] = _mean(used)
+        metrics["code_use"] = _mean(
+            code_use(each, codes, int(hidden.sum()))
+            for each, codes in zip(used, self.config.codes, strict=True)
         )
         metrics["feature_penalty"] = penalty.detach() / count.clamp(min=1)
         metrics["masked"] = hidden.sum() / frames.lengths.sum().clamp(min=1)
         return Loss(total + self.config.feature_penalty * penalty, count, metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        labels = "labels are fixed, so that training cannot mend it: cluster again with fewer codes"
+        learning = "lower schedule.peak or lengthen schedule.warmup and begin again"
+        codes = few_codes(max(self.config.codes), labels, perplexity="label_perplexity", limit=FIXED)
+        return codes, one_answer(learning)
 
     def logits(
         self, context: Float[Tensor, "frames dim"], number: int

@@ -20,14 +20,16 @@ target is the input's own frames; the LARGE model's linear spectrogram is not of
 the front end's `stack`, with `mask_length: 1`. Positions are those of the context network, not sinusoids.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.checks import check_fixed_frames
+from sonorant.health import Sign, constant_prediction
 from sonorant.nn.alteration import alter_time
-from sonorant.nn.prediction import ReconstructionHead
+from sonorant.nn.prediction import ReconstructionHead, prediction_spread
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -69,6 +71,10 @@ class Mockingjay(Objective):
         metrics = {
             "error": error.detach() / count.clamp(min=1),
             "relative_error": error.detach() / zeros.clamp(min=1e-12),  # below 1: better than zeros
+            "prediction_spread": prediction_spread(predicted, targets),
             "masked": count / frames.lengths.sum().clamp(min=1),
         }
         return Loss(error, count, metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        return (constant_prediction("lower schedule.peak, or hide less, and begin again"),)

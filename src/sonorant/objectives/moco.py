@@ -22,6 +22,7 @@ An utterance in the queue from an epoch before is a negative like any others.
 `encoders/two_views.py` tells how images became speech. Deviation: AdamW instead of SGD.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -33,6 +34,7 @@ from torch.nn import functional as F
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, perceptron, two_views
+from sonorant.health import Sign, same_embeddings
 from sonorant.nn.embeddings import Embeddings, health
 from sonorant.nn.momentum import follow, follower
 from sonorant.nn.views import ViewConfig
@@ -87,6 +89,11 @@ class MoCo(Objective):
             self.waiting = torch.cat([self.waiting, key])[-len(self.queue) :]
         figures = {"accuracy": (logits[:, :1] > logits[:, 1:]).all(1).float().mean()}
         return Loss(losses.sum(), torch.tensor(len(losses)), health(query, key) | figures)
+
+    def signs(self) -> Sequence[Sign]:
+        return same_embeddings(
+            "lower schedule.peak, raise objective.momentum, or lengthen schedule.warmup, and begin again"
+        )
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

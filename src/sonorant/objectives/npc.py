@@ -15,6 +15,7 @@ each a slice; layer normalisation in the context network, where the paper has ba
 projected to the network's width first, so that its first block has a shortcut as well.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -24,7 +25,10 @@ from torch import nn
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.checks import check_fixed_frames
 from sonorant.encoders.masked_convolutions import MaskedConvolutions
+from sonorant.health import Sign, constant_prediction, few_codes
+from sonorant.nn.prediction import prediction_spread
 from sonorant.nn.product_quantizer import GumbelProductQuantizer
+from sonorant.nn.usage import code_use
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss
 
@@ -73,12 +77,22 @@ class NPC(Objective):
             noise = noise.to(hidden.values.device)
         quantized = self.quantizer(hidden.values[real], noise)
         targets = frames.values[real]
-        error = (targets - self.predict(quantized.values)).abs().mean(-1).sum()
+        predicted = self.predict(quantized.values)
+        error = (targets - predicted).abs().mean(-1).sum()
         zeros, count = targets.abs().mean(-1).sum(), real.sum()
         metrics = {
             "error": error.detach() / count.clamp(min=1),
             "relative_error": error.detach() / zeros.clamp(min=1e-12),  # below 1: better than zeros
+            "prediction_spread": prediction_spread(predicted, targets),
             "prob_perplexity": quantized.prob_perplexity.detach(),
             "code_perplexity": quantized.code_perplexity,
+            "code_use": code_use(
+                quantized.code_perplexity / self.quantizer.groups, self.quantizer.entries, len(targets)
+            ),
         }
         return Loss(error, count, metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        advice = "raise objective.temperature, or lower schedule.peak, and begin again"
+        codes = self.quantizer.groups * self.quantizer.entries
+        return few_codes(codes, advice), constant_prediction(advice)

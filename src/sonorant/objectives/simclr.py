@@ -16,6 +16,7 @@ Deviations: AdamW instead of LARS; no batch normalisation in the projector, as t
 its code has some.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -27,6 +28,7 @@ from torch.nn import functional as F
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
+from sonorant.health import Sign, same_embeddings
 from sonorant.nn.embeddings import Embeddings, alignment, health, uniformity
 from sonorant.nn.views import ViewConfig
 from sonorant.objective import Objective, ObjectiveConfig
@@ -67,6 +69,11 @@ class SimCLR(Objective):
         with torch.no_grad():
             figures = {"alignment": alignment(first, second), "uniformity": uniformity(first)}
         return Loss(losses.sum(), torch.tensor(len(losses)), health(first, second) | figures)
+
+    def signs(self) -> Sequence[Sign]:
+        return same_embeddings(
+            "lower schedule.peak, lengthen schedule.warmup, or raise objective.temperature, and begin again"
+        )
 
 
 def nt_xent(first: Embeddings, second: Embeddings, *, temperature: float) -> Float[Tensor, " views"]:

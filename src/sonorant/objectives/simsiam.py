@@ -18,6 +18,7 @@ each view by itself, as in the paper. Deviation: AdamW instead of SGD; the predi
 others.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
+from sonorant.health import Sign, same_embeddings
 from sonorant.nn.embeddings import Embeddings, health
 from sonorant.nn.views import ViewConfig
 from sonorant.objective import Objective, ObjectiveConfig
@@ -68,6 +70,9 @@ class SimSiam(Objective):
         p1, p2 = self.predict(z1), self.predict(z2)
         losses = negative_cosine(p1, z2) / 2 + negative_cosine(p2, z1) / 2  # eq. 4
         return Loss(losses.sum(), torch.tensor(len(losses)), health(z1, z2))
+
+    def signs(self) -> Sequence[Sign]:
+        return same_embeddings("lower schedule.peak, take larger batches, or vicreg, whose loss forbids it")
 
 
 def negative_cosine(p: Embeddings, z: Embeddings) -> Float[Tensor, " batch"]:

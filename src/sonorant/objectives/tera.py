@@ -32,8 +32,9 @@ from torch import Generator, Tensor
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.log_mel import LogMel
+from sonorant.health import Sign, constant_prediction
 from sonorant.nn.alteration import alter_time
-from sonorant.nn.prediction import ReconstructionHead
+from sonorant.nn.prediction import ReconstructionHead, prediction_spread
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -73,14 +74,19 @@ class TERA(Objective):
         hidden = self.encoder.context(self.encoder.project(Padded(altered, frames.lengths))).last
         rows = chosen.any(-1)
         targets = frames.values[chosen]
-        predicted = self.predict(hidden.values[rows])[chosen[rows]]
+        restored = self.predict(hidden.values[rows])
+        predicted = restored[chosen[rows]]
         error, zeros, count = (targets - predicted).abs().sum(), targets.abs().sum(), chosen.sum()
         metrics = {
             "error": error.detach() / count.clamp(min=1),
             "relative_error": error.detach() / zeros.clamp(min=1e-12),  # below 1: better than zeros
+            "prediction_spread": prediction_spread(restored, frames.values[rows]),
             "chosen": count / (frames.lengths.sum() * chosen.shape[2]).clamp(min=1),
         }
         return Loss(error, count, metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        return (constant_prediction("lower schedule.peak, or hide less, and begin again"),)
 
     def alter(
         self, frames: Padded, generators: Sequence[Generator]

@@ -19,6 +19,7 @@ normalisation, are of this process's batch, and accumulated batches stay apart. 
 for each of its utterances. Deviation: AdamW instead of LARS.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.two_views import embed, nothing_to_learn, perceptron, two_views
+from sonorant.health import Sign, same_embeddings
 from sonorant.nn.embeddings import Embeddings, health
 from sonorant.nn.views import ViewConfig
 from sonorant.objective import Objective, ObjectiveConfig
@@ -78,6 +80,9 @@ class VICReg(Objective):
         terms = {"invariance": distance, "variance": spread, "covariance": redundancy}
         figures = {name: value.detach() for name, value in terms.items()}
         return Loss(loss * len(first), torch.tensor(len(first)), health(first, second) | figures)
+
+    def signs(self) -> Sequence[Sign]:
+        return same_embeddings("raise objective.variance or lower schedule.peak and begin again")
 
 
 def variance(z: Embeddings) -> Float[Tensor, ""]:

@@ -17,6 +17,7 @@ lie behind any. Codewords may be put together of several groups (`groups`); the 
 If the codebook collapses, `code_perplexity` falls to the number of groups.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -26,8 +27,10 @@ from torch import nn
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.checks import check_causal, check_fixed_frames
+from sonorant.health import Sign, constant_prediction, few_codes
 from sonorant.nn.prediction import ahead_loss
 from sonorant.nn.product_quantizer import GumbelProductQuantizer
+from sonorant.nn.usage import code_use
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss
 
@@ -79,5 +82,13 @@ class VQAPC(Objective):
         used = {
             "prob_perplexity": quantized.prob_perplexity.detach(),
             "code_perplexity": quantized.code_perplexity,
+            "code_use": code_use(
+                quantized.code_perplexity / self.quantizer.groups, self.quantizer.entries, len(known)
+            ),
         }
         return replace(loss, metrics={**loss.metrics, **used})
+
+    def signs(self) -> Sequence[Sign]:
+        advice = "raise objective.temperature, or lower schedule.peak, and begin again"
+        codes = self.quantizer.groups * self.quantizer.entries
+        return few_codes(codes, advice), constant_prediction(advice)

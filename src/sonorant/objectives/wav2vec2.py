@@ -36,8 +36,10 @@ from torch import Generator, Tensor, nn
 
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.convolutions import frames_and_squares
+from sonorant.health import Sign, few_codes, same_negatives
 from sonorant.nn.masking import span_mask
 from sonorant.nn.product_quantizer import GumbelProductQuantizer
+from sonorant.nn.usage import code_use
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -121,11 +123,20 @@ class Wav2Vec2(Objective):
             "same_negatives": logits[:, 1:].isneginf().sum() / (shared * self.config.negatives),
             "prob_perplexity": quantized.prob_perplexity.detach(),
             "code_perplexity": quantized.code_perplexity,
+            "code_use": code_use(
+                quantized.code_perplexity / self.config.groups, self.config.entries, len(context)
+            ),
             "feature_penalty": penalty.detach() / shared,
             "masked": count / frames.lengths.sum().clamp(min=1),
             "temperature": self.quantizer.temperature.clone(),
         }
         return Loss(total, count, metrics)
+
+    def signs(self) -> Sequence[Sign]:
+        advice = "raise objective.diversity, or lower schedule.peak, and begin again"
+        codes = self.config.groups * self.config.entries
+        seen = ", {same_negatives:.0%} of the negatives equal the positive"
+        return few_codes(codes, advice, seen=seen), same_negatives(advice)
 
     def after_step(self, step: int) -> None:
         self.quantizer.anneal(step)

@@ -17,17 +17,19 @@ from torch import nn
 from sonorant.config import ConfigError
 from sonorant.data.dataset import Dataset
 from sonorant.encoders.base import Encoder
+from sonorant.health import ENCODER
 from sonorant.objective import Objective
 from sonorant.recipes.settings import differences
 from sonorant.train import checkpoint, distributed
 from sonorant.train.average import Average
 from sonorant.train.checkpoint import State
-from sonorant.train.log import Log
+from sonorant.train.log import Log, figures, read_metrics
 from sonorant.train.loop import Epochs, TrainConfig, autocast_type, measure_step_seconds, train
 from sonorant.train.optim import adamw
 from sonorant.train.processes import alone
 from sonorant.train.schedule import steps_for
 from sonorant.train.sharding import assemble, shard
+from sonorant.train.watch import Watch, collapsed
 from sonorant.types import Batch
 
 PREPARING = 20  # batches that an objective may be fitted to before it is trained
@@ -77,7 +79,8 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
     To be called within `distributed.session()`.
 
     The best is the one with the highest score, without scores the one with the lowest validation loss,
-    without either the last one. ConfigError: the run was begun with other settings.
+    without either the last one. ConfigError: the run was begun with other settings. CollapsedError: it was to
+    stop if it learns nothing, and does.
     """
     device = distributed.device()
     folder = distributed.first(partial(_last, job))
@@ -107,9 +110,14 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
     )
     every = _interval(job.config.checkpoint_every, state.total)
     with Log(job.run, total=state.total, start=state.step, every=job.config.log_every, quiet=quiet) as log:
+        watch = _watch(job)
+        _stop_if_collapsed(job, watch, state.step)
         for step in steps:
             log.step(step)
-            if step.number % every and step.number != state.total:
+            for line in watch.see(step.number, figures(step)):
+                log.tell(step.number, line)
+            ill = _stops(job, watch)
+            if step.number % every and step.number != state.total and not ill:
                 continue
             with _shown(job, objective, average):
                 state = distributed.first(partial(_measured, job, state, epochs, step.number, log))
@@ -121,9 +129,26 @@ def fit(job: Job, *, quiet: bool = False) -> Path:
                 config=job.settings,
                 average=average,
             )
+            _stop_if_collapsed(job, watch, step.number)  # before older checkpoints are removed
             distributed.first(partial(checkpoint.prune, job.run, job.config.keep, protect={state.best_step}))
     best = state.best_step if state.best_step is not None else state.total
     return distributed.first(lambda: checkpoint.step_folder(job.run / f"step_{best:07d}"))
+
+
+def _watch(job: Job) -> Watch:
+    """What watches over a run, with all that its log holds seen: the same on every rank."""
+    signs = (*ENCODER, *job.objective.signs())
+    rows = distributed.first(lambda: read_metrics(job.run / "metrics.jsonl"))
+    return Watch(signs, every=job.config.log_every, rows=rows)
+
+
+def _stops(job: Job, watch: Watch) -> bool:
+    return job.config.stop_on_collapse and bool(watch.present)
+
+
+def _stop_if_collapsed(job: Job, watch: Watch, step: int) -> None:
+    if _stops(job, watch):
+        raise collapsed(str(job.run), watch.present, step)
 
 
 def _interval(every: float, total: int) -> int:
@@ -166,8 +191,8 @@ def _total(job: Job) -> int:
 
 
 def _essential(settings: dict[str, Any]) -> dict[str, Any]:
-    """What has to stay as it was: a folder may be moved, and `out` with it; slices change no result."""
-    return settings | {"out": None, "train": settings["train"] | {"shard": None}}
+    """What has to stay as it was: a folder may be moved, and `out` with it; slices and stops may change."""
+    return settings | {"out": None, "train": settings["train"] | {"shard": None, "stop_on_collapse": None}}
 
 
 def _endless(job: Job) -> Iterator[Batch]:
@@ -199,15 +224,15 @@ def _measured(job: Job, state: State, epochs: Epochs, step: int, log: Log) -> St
 
 def _figure(job: Job, step: int, log: Log) -> float | None:
     """What tells how good a checkpoint is, the higher the better; None where nothing does."""
-    figures: dict[str, float] = {}
+    scores: dict[str, float] = {}
     if job.validation is not None:
-        figures["validation_loss"] = validation_loss(job.objective, job.validation, job.config)
+        scores["validation_loss"] = validation_loss(job.objective, job.validation, job.config)
     if job.score is not None:
-        figures |= job.score(job.objective.encoder, step)
-    if not figures:
+        scores |= job.score(job.objective.encoder, step)
+    if not scores:
         return None
-    log.row(step, figures)
-    figure = figures.get("score", -figures.get("validation_loss", math.nan))
+    log.row(step, scores)
+    figure = scores.get("score", -scores.get("validation_loss", math.nan))
     return figure if math.isfinite(figure) else None
 
 

@@ -65,11 +65,24 @@ class Log:
         if self._rows is None:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._rows.write(json.dumps({"step": step, **finite}) + "\n")
-        self._rows.flush()
+        self._write({"step": step, **finite})
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+
+    def tell(self, step: int, diagnosis: str) -> None:
+        """Tells people what has happened to a run, even quiet ones, and writes a row of it."""
+        if self._rows is None:
+            return
+        self._display.tell(f"step {step}: {diagnosis}")
+        self._write({"step": step, "diagnosis": diagnosis})
+        if self._board is not None:
+            self._board.add_text("diagnosis", diagnosis, step)
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        assert self._rows is not None
+        self._rows.write(json.dumps(row) + "\n")
+        self._rows.flush()
 
 
 def figures(step: Step) -> dict[str, float]:
@@ -140,6 +153,13 @@ class _Display:
 
     def close(self) -> None:
         self._bar.stop()
+
+    def tell(self, text: str) -> None:
+        """A line, above the bar if there is one."""
+        if self._bar.disable:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, step: Step, skipped: int) -> None:
         text = f"loss {step.loss:.4f}  {step.audio_seconds / step.seconds:.0f} s of audio a second"

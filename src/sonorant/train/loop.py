@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sonorant.config import Config
 from sonorant.objective import Objective
-from sonorant.train import distributed, sharding
+from sonorant.train import distributed, frames, sharding
 from sonorant.train.average import Average
 from sonorant.train.optim import OptimizerConfig
 from sonorant.train.schedule import ScheduleConfig, learning_rate
@@ -36,6 +36,7 @@ class TrainConfig(Config, frozen=True, kw_only=True):
     keep: int = 2  # the last checkpoints
     ema: float | None = None  # decay of the weights' average
     log_every: int = 10  # steps
+    stop_on_collapse: bool = False  # else it is told, and training goes on
     schedule: ScheduleConfig = ScheduleConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
 
@@ -199,7 +200,8 @@ def _step(
     for each in statistics:
         each.zero_()
     objective.train()
-    losses = _backward(objective, batches, autocast_type(config.precision, parameters[0].device))
+    dtype = autocast_type(config.precision, parameters[0].device)
+    losses = _backward(objective, batches, dtype, look=number % config.log_every == 0)
     shares = distributed.gather(_share(objective, batches, losses, parameters))
     count = sum(share.count for share in shares)
     gradients = _gradients(parameters, shares)
@@ -229,13 +231,17 @@ def _step(
     )
 
 
-def _backward(objective: Objective, batches: Sequence[Batch], dtype: torch.dtype) -> list[Loss]:
-    """The losses, detached, with the gradients of their sum left in the parameters."""
+def _backward(
+    objective: Objective, batches: Sequence[Batch], dtype: torch.dtype, *, look: bool
+) -> list[Loss]:
+    """The losses, detached, with the gradients of their sum left in the parameters; `look` adds what the
+    encoder's frames are like to their figures."""
     device = next(objective.parameters()).device
     losses = []
     for batch in batches:
         torch.manual_seed(batch.seed)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        with autocast, frames.watched(objective.encoder.context, on=look) as seen:
             loss: Loss = objective(batch.to(device))
         if loss.total.requires_grad:  # without a target it may be a bare zero
             loss.total.backward()
@@ -243,7 +249,7 @@ def _backward(objective: Objective, batches: Sequence[Batch], dtype: torch.dtype
             raise DivergedError(
                 "a batch without a target gives no slices: take larger batches, or train.shard=false"
             )
-        metrics = {name: value.detach() for name, value in loss.metrics.items()}
+        metrics = {name: value.detach() for name, value in (*loss.metrics.items(), *seen.items())}
         losses.append(Loss(loss.total.detach(), loss.count, metrics))
     return losses
 

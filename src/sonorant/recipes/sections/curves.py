@@ -46,10 +46,21 @@ def _section(runs: Mapping[str, Rows]) -> Section:
     charts = [_panel(runs, metric) for metric in metrics if metric not in LOSSES]
     body = (
         f'<p class="note">{"<br>".join(_facts(each, rows) for each, rows in runs.items())}</p>'
-        f"{key(entries) if entries else ''}{_losses(runs)}"
+        f"{_diagnoses(runs)}{key(entries) if entries else ''}{_losses(runs)}"
         f'<div class="panels">{"".join(charts)}</div>'
     )
     return Section(f"Training: {' and '.join(runs)}", body)
+
+
+def _diagnoses(runs: Mapping[str, Rows]) -> str:
+    """What training said of collapses, if it did."""
+    told = [
+        f"<li>{text(each)}, step {int(row['step']):,}: {text(row['diagnosis'])}</li>"
+        for each, rows in runs.items()
+        for row in rows
+        if "diagnosis" in row
+    ]
+    return f"<p><b>Health</b></p><ul>{''.join(told)}</ul>" if told else ""
 
 
 def _metrics(runs: Sequence[Rows]) -> list[str]:
