@@ -191,6 +191,8 @@ def test_what_it_asks_of_others_reaches_the_objective_beside():
     model.after_step(1)
     pairs = zip(before, model.beside.teacher.parameters(), strict=True)
     assert any(not torch.equal(old, new) for old, new in pairs)
+    assert model.signs() == model.beside.signs() != ()
+    assert all(sign.metric in model(speech(0.9, 0.7)).metrics for sign in model.signs())
     taught = objective_config(
         {"name": "pase", "beside": {"name": "hubert", "teacher": "runs/a", "teacher_layer": 1}}
     )

@@ -51,6 +51,7 @@ from torch import Generator, Tensor, nn
 from sonorant.config import ConfigError
 from sonorant.data.recordings import sounds
 from sonorant.encoders.base import Encoder
+from sonorant.health import Sign
 from sonorant.nn.distortions import DistortionConfig, distort
 from sonorant.nn.targets import WINDOWS, Targets
 from sonorant.nn.workers.discrimination import (
@@ -171,6 +172,9 @@ class PASE(Objective):
             metrics |= each.metrics(name, frames)
         return self._with_beside(Loss(total, frames.sum(), metrics), batch)
 
+    def signs(self) -> Sequence[Sign]:
+        return () if self.beside is None else self.beside.signs()
+
     def statistics(self) -> Sequence[Tensor]:
         return () if self.beside is None else self.beside.statistics()
 
@@ -229,10 +233,9 @@ class PASE(Objective):
         if self.beside is None:
             return loss
         other: Loss = self.beside(batch)
-        metrics = {f"beside_{name}": value for name, value in other.metrics.items()}
-        metrics["beside"] = other.total.detach() / other.count.clamp(min=1)
+        mean = other.total.detach() / other.count.clamp(min=1)
         total = loss.total + self.config.beside_weight * other.total
-        return Loss(total, loss.count, {**loss.metrics, **metrics})
+        return Loss(total, loss.count, {**other.metrics, **loss.metrics, "beside": mean})
 
 
 def halve(inputs: Padded) -> Padded:
