@@ -63,5 +63,5 @@ def test_it_agrees_with_world_on_real_speech():
         frames += len(theirs)
         close += int(((ours / theirs - 1).abs() < 0.05)[agreed].sum())
         both += int(agreed.sum())
-    assert close > 0.95 * both
+    assert close > 0.9 * both
     assert voiced_alike > 0.75 * frames
