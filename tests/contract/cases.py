@@ -20,6 +20,7 @@ FRONTENDS = {
     "log_mel": {"name": "log_mel", "mels": 20, "stack": 2},
     "convolutions": {"name": "convolutions", "dim": 16, "norm": "layer"},
     "convolutions_group": {"name": "convolutions", "dim": 16, "norm": "group"},
+    "sinc": {"name": "sinc", "dim": 16, "taps": 51, "skips": True},
 }
 CONTEXTS = {
     "gru": {"name": "gru", "dim": 16, "layers": 2},
@@ -43,7 +44,12 @@ CONTEXTS = {
         "dropout": 0.0,
     },
     "conformer": {"name": "conformer", "dim": 16, "layers": 2, "heads": 2, "kernel": 7, "dropout": 0.0},
+    "qrnn": {"name": "qrnn", "dim": 16, "layers": 2, "cells": 16},
+    "qrnn_causal": {"name": "qrnn", "dim": 16, "layers": 2, "cells": 8, "bidirectional": False},
+    "pointwise": {"name": "pointwise", "dim": 16},
 }
+# encoders that no method treats otherwise: one partner each, the encoders' own tests meet them all
+ALONE = {"sinc": {"qrnn", "qrnn_causal"}, "pointwise": {"log_mel"}}
 LABELS = 9
 
 
@@ -77,6 +83,8 @@ class Case:
             settings |= {"top_layers": 2}  # all there are
         if "queue" in settings:
             settings |= {"queue": 64}  # among many more, four utterances can hardly be told
+        if "decoder" in settings:
+            settings |= {"decoder": [8, 6, 4], "hidden": 16, "transform": 512}
         objective = objective_config(override(settings, words)).build(encoder)
         objective.prepare([batch()])
         return objective
@@ -86,6 +94,8 @@ def cases() -> Iterator[Case]:
     """The combinations that the objectives accept."""
     for objective, frontend, context in itertools.product(names(), FRONTENDS, CONTEXTS):
         case = Case(objective, frontend, context)
+        if context not in ALONE.get(frontend, CONTEXTS) or frontend not in ALONE.get(context, FRONTENDS):
+            continue
         try:
             case.build()
         except ValueError:

@@ -16,6 +16,8 @@ FRONTENDS = {
     "mel_stacked": {"name": "log_mel", "mels": 40, "stack": 4, "normalize": "none"},
     "conv_group": {"name": "convolutions", "dim": 24, "normalize_waveform": True},
     "conv_layer": {"name": "convolutions", "dim": 24, "norm": "layer"},
+    "sinc": {"name": "sinc", "dim": 32},
+    "sinc_skips": {"name": "sinc", "dim": 32, "skips": True},
 }
 SMALL = {"dim": 32, "layers": 2}
 CONTEXTS = {
@@ -28,6 +30,9 @@ CONTEXTS = {
     "no_positions": {"name": "transformer", "positions": "none"} | SMALL,
     "conformer": {"name": "conformer", "kernel": 7} | SMALL,
     "masked": {"name": "masked_convolutions", "kernel": 9, "mask": 3} | SMALL,
+    "qrnn": {"name": "qrnn", "bidirectional": False, "residual": False, "cells": 24, "kernel": 3} | SMALL,
+    "qrnn_both": {"name": "qrnn", "cells": 48} | SMALL,
+    "pointwise": {"name": "pointwise", "dim": 32},
 }
 LENGTHS = (4000, 6543, 9000)
 ROUNDING = 1e-5  # of the largest value: single precision through the deepest of these encoders
@@ -141,7 +146,7 @@ def test_a_waveform_without_a_frame_is_refused(frontend):
         part(waveforms([4000, shortest - 1], longest=4000))
 
 
-@pytest.mark.parametrize("context", [name for name in CONTEXTS if name != "masked"])  # it has its own test
+@pytest.mark.parametrize("context", sorted(CONTEXTS.keys() - {"masked", "pointwise"}))  # of their own kind
 def test_causal_is_true_where_no_step_sees_the_future(context):
     part = encoder(context=context).context
     torch.manual_seed(1)

@@ -8,12 +8,23 @@ from sonorant.encoders.conformer import Conformer, ConformerConfig
 from sonorant.encoders.convolutions import Convolutions, ConvolutionsConfig
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.encoders.masked_convolutions import MaskedConvolutions, MaskedConvolutionsConfig
+from sonorant.encoders.pointwise import Pointwise, PointwiseConfig
+from sonorant.encoders.qrnn import QRNN, QRNNConfig
 from sonorant.encoders.recurrent import GRUConfig, LSTMConfig, Recurrent
+from sonorant.encoders.sinc import Sinc, SincConfig
 from sonorant.encoders.sizes import Probability
 from sonorant.encoders.transformer import Transformer, TransformerConfig
 
-FrontendConfig = LogMelConfig | ConvolutionsConfig
-ContextConfig = GRUConfig | LSTMConfig | TransformerConfig | ConformerConfig | MaskedConvolutionsConfig
+FrontendConfig = LogMelConfig | ConvolutionsConfig | SincConfig
+ContextConfig = (
+    GRUConfig
+    | LSTMConfig
+    | QRNNConfig
+    | TransformerConfig
+    | ConformerConfig
+    | MaskedConvolutionsConfig
+    | PointwiseConfig
+)
 
 
 class EncoderConfig(Config, frozen=True, kw_only=True):
@@ -34,6 +45,8 @@ def frontend(config: FrontendConfig) -> Frontend:
             return LogMel(config)
         case ConvolutionsConfig():
             return Convolutions(config)
+        case SincConfig():
+            return Sinc(config)
         case _:
             assert_never(config)
 
@@ -42,11 +55,15 @@ def context(config: ContextConfig) -> Context:
     match config:
         case GRUConfig() | LSTMConfig():
             return Recurrent(config)
+        case QRNNConfig():
+            return QRNN(config)
         case TransformerConfig():
             return Transformer(config)
         case ConformerConfig():
             return Conformer(config)
         case MaskedConvolutionsConfig():
             return MaskedConvolutions(config)
+        case PointwiseConfig():
+            return Pointwise(config)
         case _:
             assert_never(config)

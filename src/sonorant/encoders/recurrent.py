@@ -64,10 +64,10 @@ class Recurrent(Context):
         values, outputs = frames.values.float(), []
         device = values.device.type
         autocast = self.low_precision and torch.is_autocast_enabled(device)
-        backwards = None if self.causal else _backwards(frames)
+        turned = None if self.causal else backwards(frames)
         for index, layer in enumerate(self.layers, start=1):
             with torch.autocast(device, enabled=autocast):
-                recurrent = _run(cast(nn.ModuleList, layer), values, backwards)
+                recurrent = _run(cast(nn.ModuleList, layer), values, turned)
             if index < len(self.layers):
                 recurrent = self.dropout(recurrent)
             values = values + recurrent if self.config.residual else recurrent.float()
@@ -78,18 +78,18 @@ class Recurrent(Context):
 def _run(
     layer: Iterable[nn.Module],
     values: Float[Tensor, "batch time dim"],
-    backwards: Int[Tensor, "batch time 1"] | None,
+    turned: Int[Tensor, "batch time 1"] | None,
 ) -> Float[Tensor, "batch time dim"]:
     """A layer's directions side by side. The padding comes last in each of them: no real step sees it."""
     ahead, *back = layer
     outputs: list[Tensor] = [ahead(values)[0]]
-    if backwards is not None:
-        turned, _ = back[0](values.take_along_dim(backwards, 1))
-        outputs.append(turned.take_along_dim(backwards, 1))
+    if turned is not None:
+        recurrent, _ = back[0](values.take_along_dim(turned, 1))
+        outputs.append(recurrent.take_along_dim(turned, 1))
     return torch.cat(outputs, dim=-1)
 
 
-def _backwards(frames: Padded) -> Int[Tensor, "batch time 1"]:
+def backwards(frames: Padded) -> Int[Tensor, "batch time 1"]:
     """The steps of each sequence in reverse, its padding where it was: applied twice, nothing has changed."""
     steps = torch.arange(frames.values.shape[1], device=frames.values.device)
     return torch.where(frames.mask, frames.lengths[:, None] - 1 - steps, steps)[..., None]

@@ -47,13 +47,21 @@ def log_mel(
     return Padded(logarithms, frame_counts(waveforms.lengths, length, step)).zeroed()
 
 
-def mfcc(waveforms: Padded, *, rate: int, coefficients: int = 13, mels: int = 23) -> Padded:
+def mfcc(
+    waveforms: Padded,
+    *,
+    rate: int,
+    coefficients: int = 13,
+    mels: int = 23,
+    window: float = 0.025,
+    hop: float = 0.010,
+) -> Padded:
     """`batch samples` in [-1, 1] to `batch time coefficients`, zeros in the padding.
 
-    Kaldi's definition without energy and dither: log-mel energies from 20 Hz to half the rate, windows of
-    25 ms every 10 ms, an orthonormal DCT-II and a sinusoidal lifter of 22. In single precision.
+    Kaldi's definition without energy and dither: log-mel energies from 20 Hz to half the rate, an orthonormal
+    DCT-II and a sinusoidal lifter of 22. `window` and `hop` are seconds. In single precision.
     """
-    energies = log_mel(waveforms, rate=rate, mels=mels)
+    energies = log_mel(waveforms, rate=rate, mels=mels, window=window, hop=hop)
     with torch.autocast(energies.values.device.type, enabled=False):
         values = energies.values @ _cosines(mels, coefficients, energies.values.device)
     return Padded(values, energies.lengths).zeroed()
@@ -85,6 +93,11 @@ def frame_counts(samples: Tensor, length: int, step: int) -> Tensor:
 def mel(hertz: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The mel scale in the form that Kaldi and HTK use."""
     return 1127 * (1 + hertz / 700).log()
+
+
+def hertz(mels: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The frequency of a place on the mel scale."""
+    return 700 * ((mels / 1127).exp() - 1)
 
 
 @lru_cache(maxsize=8)
