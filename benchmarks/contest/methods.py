@@ -7,6 +7,7 @@ in the method's own configuration.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,9 +19,11 @@ from sonorant.encoders.build import EncoderConfig, build
 from sonorant.objective import names, objective_config
 from sonorant.recipes.features import log_mel, mfcc
 from sonorant.recipes.settings import PretrainConfig
+from sonorant.recipes.shipped import names as shipped_names
 from sonorant.recipes.shipped import shipped
 
 SUPERVISED = ("ctc",)
+OTHERS = re.compile("^demo_|_base$")  # configurations that are no small one of a method
 SHARED, CAUSAL = "demo_pretrain", "apc"  # the configurations whose encoders the others take
 SMALL = {"wav2vec2": SHARED}  # where the small configuration has another name: its own reads waveforms
 IN_FRAMES = ("shift", "steps", "length", "mask_length", "time_length")
@@ -100,8 +103,10 @@ Contestant = Method | Bound
 
 
 def known() -> list[str]:
-    """All that there are: the methods, their second iterations, and the bounds."""
+    """All that there are: the methods and other small configurations of theirs (PASE+ is one), their second
+    iterations, and the bounds."""
     methods = [name for name in names() if name not in SUPERVISED]
+    methods += [name for name in shipped_names() if not (name in names() or OTHERS.search(name))]
     second = [second_name(name) for name in SECOND if name in methods]
     return [*sorted([*methods, *second]), *UNTRAINED, *BOUNDS]
 
@@ -129,7 +134,7 @@ def method(name: str) -> Method:
     own = load(shipped(SMALL.get(name, name)))
     error: ValueError = ConfigError(f"{name}: no encoder to try")
     for kind, encoder in _encoders(own["encoder"]):
-        objective = {"name": name, **_rescaled(own["objective"], own["encoder"], encoder)}
+        objective = {"name": name} | _rescaled(own["objective"], own["encoder"], encoder)
         try:
             objective_config(objective).build(build(convert(encoder, EncoderConfig)))
         except ValueError as misfit:
