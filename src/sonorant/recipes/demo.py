@@ -89,7 +89,7 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
         if not (corpus / "all.jsonl").exists():
             corpora.fetch("queen", corpus)
     with demo.stage("align phones to measure with"):
-        train, test = _aligned(corpus, "paired-1h", FITTED), _aligned(corpus, "test")
+        train, test = aligned(corpus, "paired-1h", FITTED), aligned(corpus, "test")
     with demo.stage("pretrain, score checkpoints"):
         best = pretrain(_pretraining(demo))
     with demo.stage("measure the representation"):
@@ -108,7 +108,7 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
     return demo.rows
 
 
-def _aligned(corpus: Path, name: str, minutes: float = math.inf) -> Sequence[Clip]:
+def aligned(corpus: Path, name: str, minutes: float = math.inf) -> Sequence[Clip]:
     """Clips of a part, up to so many minutes, with their phones; kept, because aligning takes a while."""
     path = corpus / f"{name}-phones.jsonl"
     if not path.exists():

@@ -1,0 +1,105 @@
+"""What a contestant's features tell before anything is fine-tuned: the label-free score and two probes."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from contest.entries import Entry
+from contest.methods import Bound, stacked
+from sonorant.data.manifest import Clip
+from sonorant.evaluate.information import InformationConfig, label_free
+from sonorant.evaluate.linear import ProbeConfig
+from sonorant.evaluate.probe import Accuracy, probe
+from sonorant.evaluate.rows import Row
+from sonorant.evaluate.sampling import Parts
+from sonorant.evaluate.store import FeatureStore
+from sonorant.recipes.demo import FITTED, RATES, aligned
+from sonorant.recipes.features import FRONTEND, SECTION, extract
+from sonorant.recipes.measuring import best_layer, parts
+from sonorant.recipes.settings import load_encoder
+
+FEW = 10  # clips: speakers with fewer are not told from others
+
+
+def measure(entry: Entry) -> list[Row]:
+    """The label-free score, the phone probe and the speaker probe, each of its best layer."""
+    contestant, features = entry.contestant, entry.folder / "features"
+    untrained = isinstance(contestant, Bound)
+    model = contestant.make() if untrained else load_encoder(entry.folder / "pretrain")
+    train, test = aligned(entry.corpus, "paired-1h", FITTED), aligned(entry.corpus, "test")
+    clips = [*train, *test]
+    targets = entry.root / "targets"
+    if not targets.exists():
+        extract(stacked(), clips, targets, provenance={})
+    shutil.rmtree(features, ignore_errors=True)  # of an interrupted stage
+    for name, sections in (("whole", None), ("sections", SECTION)):
+        extract(model, clips, features / name, provenance={}, sections=sections)
+    whole = FeatureStore(features / "whole")
+    layers = [name for name in whole.layers if name != FRONTEND] or [FRONTEND]
+    rows = [
+        _label_free(entry, FeatureStore(features / "sections"), FeatureStore(targets), layers, train, test),
+        _probed(entry, "phone accuracy", whole, layers, clips, parts(train, test)),
+    ]
+    spoken = named(train)
+    if len({clip.speaker for clip in spoken}) > 1:
+        told = [
+            msgspec.structs.replace(clip, units=[(clip.speaker or "", 0.0, clip.seconds)]) for clip in spoken
+        ]
+        rows.append(_probed(entry, "speaker accuracy", whole, layers, told, shared_out(told)))
+    shutil.rmtree(features)
+    return rows
+
+
+def _label_free(
+    entry: Entry,
+    store: FeatureStore,
+    targets: FeatureStore,
+    layers: Sequence[str],
+    train: Sequence[Clip],
+    test: Sequence[Clip],
+) -> Row:
+    config, split = InformationConfig(seed=entry.seed), parts(train, test)
+    scores = {
+        layer: label_free(store, layer, config, targets=targets, target_layer=FRONTEND, parts=split)
+        for layer in layers
+    }
+    best = best_layer(scores)
+    bound = scores[best].bound
+    n = scores[best].test_utterances
+    return entry.row("label-free nats", bound.nats, task=best, low=bound.low, high=bound.high, n=n)
+
+
+def _probed(
+    entry: Entry, metric: str, store: FeatureStore, layers: Sequence[str], clips: Sequence[Clip], split: Parts
+) -> Row:
+    """The accuracy of the layer that does best on the validation part."""
+    config = ProbeConfig(seed=entry.seed, learning_rates=RATES)
+    found = [probe(store, layer, clips, config, parts=split) for layer in layers]
+    best = min(found, key=validation)
+    return entry.row(
+        metric, best.accuracy, task=best.layer, low=best.low, high=best.high, n=best.test_utterances
+    )
+
+
+def validation(found: Accuracy) -> float:
+    """The cross-entropy on the validation part, in nats."""
+    return min(found.sweep.values())
+
+
+def named(clips: Sequence[Clip]) -> list[Clip]:
+    """Clips of speakers who have enough of them."""
+    counts = Counter(clip.speaker for clip in clips if clip.speaker)
+    return [clip for clip in clips if counts[clip.speaker] >= FEW]
+
+
+def shared_out(clips: Sequence[Clip]) -> Parts:
+    """Of each speaker's clips every third to measure on, and every sixth to choose on."""
+    places: Counter[str | None] = Counter()
+    found: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for clip in clips:
+        place = places[clip.speaker] % 6
+        found["test" if place in (0, 3) else "validation" if place == 1 else "train"].append(clip.id)
+        places[clip.speaker] += 1
+    return Parts(**{name: tuple(ids) for name, ids in found.items()})

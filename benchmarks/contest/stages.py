@@ -1,0 +1,160 @@
+"""What is done with a contestant: pretraining, measuring, fine-tuning, each kept in its folder.
+
+A stage that has ended leaves its rows beside its folder and is not repeated; one that was interrupted goes on
+from its last checkpoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from contest.costs import timed, updates
+from contest.entries import Entry
+from contest.methods import Method
+from contest.scores import measure
+from sonorant.config import convert, load
+from sonorant.data.manifest import read
+from sonorant.encoders.build import EncoderConfig, build
+from sonorant.evaluate.rows import Row, read_rows, write_rows
+from sonorant.evaluate.wer import character_error_rate, word_error_rate
+from sonorant.recipes import finetune as finetuning
+from sonorant.recipes import pretrain as pretraining
+from sonorant.recipes.fit import say
+from sonorant.recipes.recognise import load_recogniser, recognise
+from sonorant.recipes.settings import FinetuneConfig, encoder_settings
+from sonorant.recipes.shipped import shipped
+from sonorant.train import checkpoint
+from sonorant.train.log import read_metrics
+from sonorant.train.optim import adamw
+
+
+def stage_rows(entry: Entry, stage: str) -> list[Row]:
+    """A stage's rows, after it if it had not ended yet."""
+    file = entry.file(stage)
+    if not file.exists():
+        say(f"== {entry.contestant.name}, seed {entry.seed}: {stage}")
+        rows = STAGES[stage](entry)
+        aside = file.with_suffix(".partial")
+        aside.unlink(missing_ok=True)
+        write_rows(aside, rows)
+        aside.replace(file)
+    return read_rows(file)
+
+
+def pretrain(entry: Entry) -> list[Row]:
+    """Trains for the minutes, `prepare` among them; half of them for each of two iterations."""
+    method = entry.contestant
+    assert isinstance(method, Method)
+    parameters = entry.row("encoder parameters", _parameters(method), task=method.kind)
+    if not method.trained:
+        _draw(entry, method)
+        return [parameters]
+    minutes = entry.budget.pretraining / (2 if method.second else 1)
+    changes: dict[str, Any] = {}
+    if method.second:
+        first = _trained(entry, method, "first", minutes, {})
+        layer = method.encoder["context"]["layers"] // 2  # about the middle, as the paper has it
+        changes = {**method.second, "teacher": str(first), "teacher_layer": layer}
+    _trained(entry, method, "pretrain", minutes, changes)
+    return [parameters, *_training_rows(entry, method)]
+
+
+def _training_rows(entry: Entry, method: Method) -> list[Row]:
+    """What the training took, and what its log tells."""
+    runs = [run for run in (entry.folder / "first", entry.folder / "pretrain") if run.exists()]
+    logged = [row for run in runs for row in read_metrics(run / "metrics.jsonl")]
+    steps = [row for row in logged if "loss" in row]
+    audio, seconds = (sum(row[key] for row in steps) for key in ("audio_seconds", "seconds"))
+    told = [row["diagnosis"] for row in logged if "diagnosis" in row]
+    taken = sum(checkpoint.read_state(checkpoint.step_folder(run)).total for run in runs)
+    return [
+        *_times(entry, "pretrain", ""),
+        entry.row("updates", taken),
+        entry.row("batch seconds", method.batch_seconds(entry.budget.processes) * entry.budget.processes),
+        entry.row("seconds of audio a second", audio / seconds),
+        entry.row("diagnoses", len(told), task="; ".join(told)),
+    ]
+
+
+def _trained(entry: Entry, method: Method, name: str, minutes: float, changes: Mapping[str, Any]) -> Path:
+    """A run of as many updates as fit into the minutes, to its end."""
+    config = partial(
+        method.config,
+        out=str(entry.folder / name),
+        manifest=str(entry.corpus / "untranscribed.jsonl"),
+        processes=entry.budget.processes,
+        seed=entry.seed,
+        changes=changes,
+    )
+    steps = updates(entry.folder / f"{name}-updates.json", config(steps=1), minutes)
+    with timed(entry.folder / "pretrain-seconds.json"):
+        return pretraining.pretrain(config(steps=steps))
+
+
+def _draw(entry: Entry, method: Method) -> None:
+    """A checkpoint before the first update: what is fine-tuned from it is trained from scratch."""
+    config = method.config(
+        out=str(entry.folder / "pretrain"), manifest=str(entry.corpus / "untranscribed.jsonl"),
+        processes=1, seed=entry.seed, steps=1, changes={},
+    )  # fmt: skip
+    job = pretraining.job(config, quiet=True)
+    state = checkpoint.State(step=0, total=1)
+    optimizer = adamw(job.objective, job.config.optimizer)
+    checkpoint.save(job.run, state, objective=job.objective, optimizer=optimizer, config=job.settings)
+
+
+def _parameters(method: Method) -> int:
+    encoder = build(convert(method.encoder, EncoderConfig))
+    return sum(each.numel() for each in encoder.parameters())
+
+
+def _times(entry: Entry, stage: str, prefix: str) -> list[Row]:
+    wall, processor = json.loads((entry.folder / f"{stage}-seconds.json").read_text(encoding="utf8"))
+    return [entry.row(f"{prefix}seconds", wall), entry.row(f"{prefix}processor seconds", processor)]
+
+
+def finetune(entry: Entry) -> list[Row]:
+    """Error rates on the dev and test parts after ten minutes of labels."""
+    pretrained = entry.folder / "pretrain"
+    config = partial(_finetuning, entry, pretrained)
+    settings = json.dumps([encoder_settings(pretrained), entry.budget.finetuning, entry.budget.processes])
+    key = hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
+    # encoders of one shape are given the same updates
+    steps = updates(entry.root / f"finetune-{key}-updates.json", config(1), entry.budget.finetuning)
+    with timed(entry.folder / "finetune-seconds.json"):
+        finetuning.finetune(config(steps))
+    recogniser = load_recogniser(entry.folder / "finetune")
+    rows = [*_times(entry, "finetune", "fine-tuning "), entry.row("fine-tuning updates", steps)]
+    for part in ("dev", "test"):
+        clips = [clip for clip in read(entry.corpus / f"{part}.jsonl") if clip.text]
+        hypotheses, _ = recognise(clips, recogniser)
+        pairs = [(each.reference or "", each.hypothesis) for each in hypotheses]
+        for metric, rate in (("CER", character_error_rate(pairs)), ("WER", word_error_rate(pairs))):
+            row = entry.row(f"{metric} {part}", rate.rate, low=rate.low, high=rate.high, n=rate.utterances)
+            rows.append(row)
+    return rows
+
+
+def _finetuning(entry: Entry, pretrained: Path, steps: int) -> FinetuneConfig:
+    settings = load(shipped("demo_finetune"))
+    train = {key: value for key, value in settings["train"].items() if key != "minutes"}
+    has_dropout = "dropout" in encoder_settings(pretrained)["context"]
+    settings |= {
+        "seed": entry.seed,
+        "out": str(entry.folder / "finetune"),
+        "pretrained": str(pretrained),
+        "data": {**settings["data"], "manifest": str(entry.corpus / "paired-10m.jsonl")},
+        "encoder": settings.get("encoder", {}) if has_dropout else {},
+        "train": {**train, "steps": steps, "processes": entry.budget.processes},
+    }
+    return convert(settings, FinetuneConfig)
+
+
+STAGES: dict[str, Callable[[Entry], list[Row]]] = {
+    "pretrain": pretrain,
+    "measure": measure,
+    "finetune": finetune,
+}

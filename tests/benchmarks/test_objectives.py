@@ -1,0 +1,230 @@
+"""Guards the table of objectives: who takes part and how, what is planned, and all stages once."""
+
+import functools
+
+import pytest
+import torch
+import yaml
+
+import objectives
+from contest import page, scores, stages
+from contest.costs import timed
+from contest.entries import Budget, Entry
+from contest.methods import BOUNDS, UNTRAINED, contestants, known, method
+from sonorant.config import ConfigError
+from sonorant.data.manifest import read
+from sonorant.evaluate.rows import read_rows
+from sonorant.objective import names
+from sonorant.recipes import shipped
+
+BUDGET = Budget(pretraining=5, finetuning=2, processes=2)
+
+
+def entry(tmp_path, name, **changes):
+    (found,) = contestants([name])
+    return Entry(
+        **{"contestant": found, "seed": 0, "corpus": tmp_path, "root": tmp_path, "budget": BUDGET} | changes
+    )
+
+
+def test_every_self_supervised_objective_takes_part_without_a_list():
+    assert set(known()) == {*names(), "pase_plus", "hubert, 2nd", *UNTRAINED, *BOUNDS} - {"ctc"}
+    with pytest.raises(ConfigError, match="--methods: 'apd' is not one of apc, "):
+        list(contestants(["apc", "apd"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("best_rq", "shared: conformer 4 x 192"),
+        ("wav2vec2", "shared: conformer 4 x 192"),
+        ("apc", "causal: gru 3 x 256"),
+        ("npc", "own context: masked_convolutions 4 x 256"),
+    ],
+)
+def test_methods_take_the_shared_encoder_where_it_fits(name, kind):
+    found = method(name)
+    assert found.kind == kind
+    assert found.encoder["frontend"] == method("best_rq").encoder["frontend"]
+
+
+def test_a_method_that_fits_nothing_is_told(monkeypatch):
+    def refused(settings):
+        raise ValueError("odd frames")
+
+    monkeypatch.setattr("contest.methods.objective_config", refused)
+    with pytest.raises(ConfigError, match="apc: fits none of the encoders: odd frames"):
+        method("apc")
+
+
+def test_numbers_of_frames_keep_their_duration():
+    assert method("mockingjay").objective["mask_length"] == 2  # 4 of 20 ms
+    assert method("apc").objective["shift"] == 3  # 100 ms are 2.5 of 40 ms
+    assert method("best_rq").objective["length"] == 10  # of 40 ms already
+
+
+def test_batches_are_alike_but_where_utterances_are_compared():
+    assert method("best_rq").batch_seconds(2) == method("apc").batch_seconds(1) == 20
+    assert method("simclr").batch_seconds(2) == 120
+    assert method("simclr").batch_seconds(1) == 240
+
+
+def test_a_run_has_the_methods_settings_and_its_length():
+    config = method("byol").config(
+        out="o", manifest="m", processes=2, seed=4, steps=77, changes={"hidden": 32}
+    )
+    assert (config.objective["momentum_steps"], config.objective["hidden"]) == (77, 32)
+    assert (config.train.steps, config.train.processes, config.seed) == (77, 2, 4)
+    assert config.train.schedule.warmup == 0.05
+    assert config.data.crop_seconds == 6
+
+
+def test_the_plan_tells_what_is_left(tmp_path):
+    apc, plain = entry(tmp_path, "apc"), entry(tmp_path, "log-mel")
+    apc.folder.mkdir(parents=True)
+    apc.file("pretrain").touch()
+    told = objectives.plan([apc, plain]).splitlines()
+    assert told[0] == "apc, seed 0: measure 2 min, finetune 2.5 min"
+    assert told[1] == "log-mel, seed 0: measure 2 min"
+    assert told[2] == "about 0.1 hours in all"
+    plain.folder.mkdir(parents=True)
+    plain.file("measure").touch()
+    assert "log-mel, seed 0: done" in objectives.plan([plain])
+
+
+def test_names_become_folders_and_seeds_go_one_after_the_other(tmp_path):
+    found = objectives.entries(["hubert, 2nd", "MFCC"], [0, 1], tmp_path, tmp_path, BUDGET)
+    places = [str(each.folder.relative_to(tmp_path)) for each in found]
+    assert places == ["seed0/hubert_2nd", "seed0/MFCC", "seed1/hubert_2nd", "seed1/MFCC"]
+    with pytest.raises(ConfigError, match="above 0"):
+        objectives.entries(["MFCC"], [0], tmp_path, tmp_path, Budget(0, 1, 1))
+
+
+def test_speakers_are_measured_on_other_clips_of_theirs():
+    clips = list(read(objectives.SPEECH / "manifest.jsonl"))
+    spoken = scores.named(clips)
+    split = scores.shared_out(spoken)
+    speakers = {clip.id: clip.speaker for clip in spoken}
+    heard = [{speakers[name] for name in part} for part in (split.train, split.validation, split.test)]
+    assert heard[0] == heard[1] == heard[2] == set(speakers.values())
+    assert 0.3 < len(split.test) / len(spoken) < 0.4
+    few = [clip for clip in clips if clip.speaker == clips[0].speaker][: scores.FEW - 1]
+    assert scores.named(few) == []
+
+
+def test_seconds_of_interrupted_training_are_added_up(tmp_path):
+    def spend(*, fail):
+        with timed(tmp_path / "seconds.json"):
+            sum(range(100_000))
+            if fail:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spend(fail=True)
+    first = yaml.safe_load((tmp_path / "seconds.json").read_text())
+    spend(fail=False)
+    both = yaml.safe_load((tmp_path / "seconds.json").read_text())
+    assert both[0] > first[0] > 0
+    assert both[1] >= first[1] > 0
+
+
+ENCODER = {
+    "frontend": {"name": "log_mel", "mels": 20, "stack": 4},
+    "context": {"name": "gru", "dim": 16, "layers": 2},
+}
+TRAIN = {"schedule": {"peak": 1e-3}, "log_every": 1}
+SMALL = {
+    "demo_pretrain": {
+        "data": {"batch_seconds": 20, "workers": 0},
+        "encoder": ENCODER,
+        "objective": {},
+        "train": {"minutes": 1, **TRAIN},
+    },
+    "hubert": {
+        "data": {"workers": 0, "crop_seconds": 2},
+        "encoder": ENCODER,
+        "objective": {"codes": [4], "fit_hours": 0.01},
+        "train": {"steps": 9, **TRAIN},
+    },
+    "demo_finetune": {
+        "data": {"batch_seconds": 40, "crop_seconds": None, "workers": 0},
+        "encoder": {"context": {"dropout": 0.1}},
+        "objective": {},
+        "train": {"minutes": 1, "log_every": 1, "schedule": {"peak": 1e-3}},
+    },
+}
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The fixtures as a corpus, and settings that take seconds."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    for name, settings in {**SMALL, "apc": {**SMALL["hubert"], "objective": {"shift": 1}}}.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    for name in ("InformationConfig", "ProbeConfig"):
+        less = functools.partial(getattr(scores, name), updates=20, frames=1000)
+        monkeypatch.setattr(scores, name, less)
+    monkeypatch.setattr(scores, "RATES", (1e-2,))
+    monkeypatch.setattr("contest.methods.SECOND", {"hubert": {"codes": [6]}})
+    monkeypatch.setattr("contest.costs.TIMED", 2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield objectives.small_corpus(tmp_path / "corpus")
+    torch.set_num_threads(threads)
+
+
+def test_all_stages_once(small, tmp_path, monkeypatch, capsys):
+    budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
+    wanted = ["hubert, 2nd", "log-mel stacked"]
+    chosen = objectives.entries(wanted, [3], small, tmp_path / "runs", budget)
+    assert objectives.contest(chosen, file) == 0
+    kept = read_rows(file)
+    found = {(each.subject, each.metric): each for each in kept if each.seed == 3}
+    mine = {metric for subject, metric in found if subject == "hubert, 2nd"}
+    assert mine >= {*page.COLUMNS, page.HEALTH, "WER dev", "WER test"}
+    assert {metric for subject, metric in found if subject == wanted[1]} == {
+        page.NATS,
+        page.PHONES,
+        page.SPEAKERS,
+    }
+    assert found["hubert, 2nd", page.PHONES].task in ("layer_0", "layer_1")
+    assert found["hubert, 2nd", "updates"].value >= 2  # of both iterations
+    assert not list(tmp_path.rglob("features"))
+    teacher = (chosen[0].folder / "pretrain").glob("step_*/config.json")
+    assert all(yaml.safe_load(each.read_text())["objective"]["teacher_layer"] == 1 for each in teacher)
+
+    def never(*_, **__):
+        raise AssertionError("a stage that has ended was repeated")
+
+    monkeypatch.setattr(stages, "STAGES", dict.fromkeys(stages.STAGES, never))
+    assert objectives.contest(chosen, file) == 0
+    assert sorted(map(str, read_rows(file))) == sorted(map(str, kept))
+
+
+def test_an_interrupted_stage_goes_on_and_one_that_fails_does_not_stop_the_others(
+    small, tmp_path, monkeypatch, capsys
+):
+    budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
+    names = ["untrained, causal", "log-mel"]
+    chosen = objectives.entries(names, [0], small, tmp_path / "runs", budget)
+    whole = stages.finetuning.finetune
+
+    def broken(config):
+        whole(config)
+        raise ValueError("a process is gone")
+
+    monkeypatch.setattr(stages.finetuning, "finetune", broken)
+    assert objectives.contest(chosen, file) == 1
+    assert "untrained, causal, seed 0: a process is gone" in capsys.readouterr().err
+    assert {each.subject for each in read_rows(file)} == {"budget", *names}
+    assert chosen[0].left == ["finetune"]
+    monkeypatch.setattr(stages.finetuning, "finetune", whole)
+    monkeypatch.setattr(
+        "contest.costs.cost", lambda config: pytest.fail("the number of updates was fixed already")
+    )
+    assert objectives.contest(chosen, file) == 0
+    assert chosen[0].left == []
+    rates = [each for each in read_rows(file) if each.metric == page.CER]
+    assert [each.subject for each in rates] == ["untrained, causal"]
