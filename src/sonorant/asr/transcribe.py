@@ -17,7 +17,8 @@ from jaxtyping import Float
 from msgspec import Meta
 from numpy import ndarray
 
-from sonorant.asr.decode import Token, Word, beam, greedy, words
+from sonorant.asr.beam import Beam, Scorer
+from sonorant.asr.decode import Token, Word, greedy, words
 from sonorant.asr.vocabulary import BLANK, Vocabulary
 from sonorant.config import Config
 from sonorant.data.audio import blocks
@@ -71,22 +72,32 @@ class Transcript:
         return " ".join(word.text for word in self.words)
 
 
-def transcribe(path: Path, recogniser: Recogniser, config: TranscribeConfig | None = None) -> Transcript:
-    """The words of an audio file. AudioError: it cannot be read."""
+def transcribe(
+    path: Path,
+    recogniser: Recogniser,
+    config: TranscribeConfig | None = None,
+    *,
+    scorer: Scorer | None = None,
+) -> Transcript:
+    """The words of an audio file; a scorer needs a beam. AudioError: it cannot be read."""
     config = config or TranscribeConfig()
     audio = blocks(path, recogniser.frontend.rate, config.chunk_seconds)
-    return Transcript(tuple(transcribe_blocks(audio, recogniser, config)))
+    return Transcript(tuple(transcribe_blocks(audio, recogniser, config, scorer=scorer)))
 
 
 def transcribe_blocks(
-    audio: Iterable[Float[ndarray, " _samples"]], recogniser: Recogniser, config: TranscribeConfig
+    audio: Iterable[Float[ndarray, " _samples"]],
+    recogniser: Recogniser,
+    config: TranscribeConfig,
+    *,
+    scorer: Scorer | None = None,
 ) -> Iterator[Word]:
     """The words of consecutive blocks of samples at the front end's rate, soon after they are spoken."""
     frontend = recogniser.frontend
     seconds_per_frame = frontend.stride / frontend.rate
     frames = stitched(audio, recogniser, config)
     pieces = windows(frames, round(config.window_seconds / seconds_per_frame))
-    return words(_tokens(pieces, config.beam), recogniser.vocabulary, seconds_per_frame)
+    return words(tokens(pieces, config.beam, scorer), recogniser.vocabulary, seconds_per_frame)
 
 
 def stitched(
@@ -148,9 +159,15 @@ def _cut(frames: Float[ndarray, "time labels"], first: int) -> int:
     return 0 if within.all() else first + int(blank.argmax())
 
 
-def _tokens(pieces: Iterable[Float[ndarray, "_time labels"]], width: int | None) -> Iterator[Token]:
+def tokens(
+    pieces: Iterable[Float[ndarray, "_time labels"]], width: int | None, scorer: Scorer | None = None
+) -> Iterator[Token]:
+    """The tokens of a recording's frames, piece by piece: by a beam of that width, or else greedily."""
+    if width is not None:
+        yield from Beam(width=width, scorer=scorer).tokens(pieces)
+        return
     offset = 0
     for frames in pieces:
-        for token in greedy(frames) if width is None else beam(frames, width=width):
+        for token in greedy(frames):
             yield replace(token, start=token.start + offset, end=token.end + offset)
         offset += len(frames)

@@ -194,8 +194,14 @@ def transcribe(
         Path | None, typer.Option("--out", "-o", help="A folder for the transcripts; else they are printed.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="text, srt or json.")] = "text",
-    beam: Annotated[int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy, or 32 with --lm.")
+    ] = None,
     precision: Precision = "auto",
+    lm: Annotated[Path | None, typer.Option(help="A language model that `lm` wrote (ARPA).")] = None,
+    lm_weight: Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")] = 0.5,
+    word_bonus: Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")] = 1.0,
+    hot_words: Annotated[str | None, typer.Option(help="Words to expect, with commas between.")] = None,
 ) -> None:
     """Write down what is said, with the times of words in `json` and `srt`.
 
@@ -203,9 +209,13 @@ def transcribe(
 
     Example: `sonorant transcribe runs/ctc interview.mp3 --format srt --out subtitles`
     """
+    from sonorant.recipes.language import language
     from sonorant.recipes.transcribing import transcribe_all
 
-    for name, content in transcribe_all(run, audio, form=form, width=beam, precision=precision):
+    known = language(lm, hot_words, weight=lm_weight, word_bonus=word_bonus)
+    for name, content in transcribe_all(
+        run, audio, form=form, width=beam, precision=precision, language=known
+    ):
         if out is None:
             print(content, end="")
         else:

@@ -1,13 +1,17 @@
 """A recogniser from its run folder, and what it makes of files and of manifests."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sonorant.asr.decode import beam, greedy, words
-from sonorant.asr.transcribe import Recogniser, TranscribeConfig, transcribe_blocks
+from jaxtyping import Float
+from numpy import ndarray
+
+from sonorant.asr.beam import Scorer
+from sonorant.asr.decode import Token, words
+from sonorant.asr.transcribe import Recogniser, TranscribeConfig, tokens, transcribe_blocks
 from sonorant.asr.vocabulary import Vocabulary
 from sonorant.config import ConfigError
 from sonorant.data.audio import clip_blocks
@@ -82,35 +86,32 @@ def recognise(
     recogniser: Recogniser,
     *,
     width: int | None = None,
+    scorer: Scorer | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Hypothesis], float]:
     """The clips' hypotheses in their order, and the real-time factor: wall seconds over audio seconds.
 
     Clips of more than a minute are transcribed as files of any length are.
 
-    `width`: prefixes that beam search keeps; None decodes greedily.
+    `width`: prefixes that beam search keeps, with what the scorer knows; None decodes greedily.
     """
     began = time.perf_counter()
     frontend, vocabulary = recogniser.frontend, recogniser.vocabulary
-    config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
     texts: dict[str, str] = {clip.id: "" for clip in clips}
     audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
     short = [clip for clip in audible if clip.seconds <= LONG]
     done = 0
-    for batch in Dataset(short, config).in_order(60.0) if short else ():
-        result = recogniser.log_probabilities(batch.inputs)
-        for row, name in enumerate(batch.ids):
-            frames = result.values[row, : int(result.lengths[row])].float().cpu().numpy()
-            tokens = greedy(frames) if width is None else beam(frames, width=width)
-            texts[name] = " ".join(word.text for word in words(tokens, vocabulary, 1.0))
-        done += len(batch.ids)
+    for name, frames in posteriors(short, recogniser):
+        texts[name] = text(tokens([frames], width, scorer), vocabulary)
+        done += 1
         if progress is not None:
             progress(done, len(audible))
     search = TranscribeConfig(beam=width)
     for clip in audible:
         if clip.seconds > LONG:
             audio = clip_blocks(clip, frontend.rate, search.chunk_seconds)
-            texts[clip.id] = " ".join(word.text for word in transcribe_blocks(audio, recogniser, search))
+            found = transcribe_blocks(audio, recogniser, search, scorer=scorer)
+            texts[clip.id] = " ".join(word.text for word in found)
             done += 1
             if progress is not None:
                 progress(done, len(audible))
@@ -124,3 +125,19 @@ def recognise(
         for clip in clips
     ]
     return hypotheses, (time.perf_counter() - began) / sum(clip.seconds for clip in clips)
+
+
+def posteriors(
+    clips: Sequence[Clip], recogniser: Recogniser
+) -> Iterator[tuple[str, Float[ndarray, "_time labels"]]]:
+    """The id and the log probabilities of each clip, in any order."""
+    config = DataConfig(manifest="", rate=recogniser.frontend.rate, min_seconds=0, cache_hours=0)
+    for batch in Dataset(clips, config).in_order(60.0) if clips else ():
+        result = recogniser.log_probabilities(batch.inputs)
+        for row, name in enumerate(batch.ids):
+            yield name, result.values[row, : int(result.lengths[row])].float().cpu().numpy()
+
+
+def text(found: Iterable[Token], vocabulary: Vocabulary) -> str:
+    """What tokens say."""
+    return " ".join(word.text for word in words(found, vocabulary, 1.0))

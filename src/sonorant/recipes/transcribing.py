@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 
 from sonorant.asr import subtitles
+from sonorant.asr.beam import Scorer
 from sonorant.asr.transcribe import Recogniser, TranscribeConfig, Transcript, transcribe
 from sonorant.config import ConfigError
 from sonorant.data.manifest import read
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
+from sonorant.recipes.language import BEAM, Language
 from sonorant.recipes.recognise import Hypothesis, load_recogniser, recognise
 
 FORMS = {
@@ -21,9 +23,17 @@ FORMS = {
 
 
 def transcribe_all(
-    run: Path, audio: Sequence[Path], *, form: str, width: int | None, precision: str = "auto"
+    run: Path,
+    audio: Sequence[Path],
+    *,
+    form: str,
+    width: int | None,
+    precision: str = "auto",
+    language: Language | None = None,
 ) -> Iterator[tuple[str, str]]:
     """A file name and its content for each audio file or manifest, as soon as it is transcribed.
+
+    A beam has `BEAM` prefixes where a language wants one and no width is given.
 
     ConfigError: the form is unknown, or two files would get the same name. AudioError: a file cannot be read.
     """
@@ -35,11 +45,14 @@ def transcribe_all(
         told = " and ".join(map(str, twice[:2]))
         raise ConfigError(f"{told}: their transcripts would have the same name (transcribe them one by one)")
     recogniser = load_recogniser(run, precision=precision)
+    scorer = None if language is None else language.scorer(recogniser.vocabulary)
+    if scorer is not None:
+        width = width or BEAM
     for path, name in zip(audio, names, strict=True):
         if _is_manifest(path):
-            yield name, _manifest(path, recogniser, width)
+            yield name, _manifest(path, recogniser, width, scorer)
         else:
-            found: Transcript = transcribe(path, recogniser, TranscribeConfig(beam=width))
+            found: Transcript = transcribe(path, recogniser, TranscribeConfig(beam=width), scorer=scorer)
             yield name, write(found)
 
 
@@ -47,8 +60,8 @@ def _is_manifest(path: Path) -> bool:
     return path.suffix == ".jsonl"
 
 
-def _manifest(path: Path, recogniser: Recogniser, width: int | None) -> str:
-    hypotheses, factor = recognise(read(path), recogniser, width=width)
+def _manifest(path: Path, recogniser: Recogniser, width: int | None, scorer: Scorer | None) -> str:
+    hypotheses, factor = recognise(read(path), recogniser, width=width, scorer=scorer)
     _tell(hypotheses, factor)
     return "".join(msgspec.json.encode(each.row()).decode() + "\n" for each in hypotheses)
 
