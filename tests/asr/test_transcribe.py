@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sonorant.asr.decode import beam, greedy
+from sonorant.asr.beam import beam
+from sonorant.asr.decode import greedy
 from sonorant.asr.transcribe import (
     Recogniser,
     TranscribeConfig,

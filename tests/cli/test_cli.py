@@ -50,7 +50,12 @@ FROZEN = {
         *["features", "--manifest", "--layer", "--items", "--distance", "--limit", "--other-speakers"],
         *["--seed", "--out", "-o", "--json"],
     ],
-    "transcribe": ["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],
+    "transcribe": [
+        *["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],
+        *["--lm", "--lm-weight", "--word-bonus", "--hot-words"],
+    ],
+    "lm": ["text", "--out", "-o", "--order", "--characters", "--test", "--normalisation", "--json"],
+    "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],
     "export": ["run", "--out", "-o", "--layer", "--precision"],
     "report": ["run"],
     "profile": ["config", "overrides", "--json"],
