@@ -55,7 +55,8 @@ def test_what_gives_no_model_is_refused_in_one_line(tmp_path, sonorant, texts):
         ([texts, "--normalisation", "upper"], "normalisation: 'upper' is not one of lower_alnum, none"),
     ):
         done = sonorant("lm", *words, "--out", out)
-        assert (done.code, done.line) == (2, f"sonorant: {told}") or told in done.line, done
+        assert done.code == 2
+        assert done.line.startswith(f"sonorant: {told}")
         assert not out.exists()
     done = sonorant("lm", texts, "--out", out, "--test", empty)
     assert (done.code, done.line) == (2, f"sonorant: {empty}: no words: a perplexity needs a text")

@@ -52,15 +52,20 @@ class Backoff:
             if (found := self._children.get((node, each))) is None:
                 raise ArpaError(f"{where}: {' '.join(history)!r} is not among the {len(history)}-grams")
             node = found
-        shorter = self._shorter[node]
-        while node and (found := self._children.get((shorter, word))) is None and shorter:
-            shorter = self._shorter[shorter]
         new = self._children.setdefault((node, word), len(self._shorter))
         if new < len(self._shorter):
             raise ArpaError(f"{where}: {' '.join(words)!r} comes twice")
         self._probabilities.append(probability)
         self._backoffs.append(backoff)
-        self._shorter.append(found or 0 if node else 0)
+        self._shorter.append(self._known_end(node, word))
+
+    def _known_end(self, history: int, word: str) -> int:
+        """The longest n-gram known that ends in this word, with less of the history."""
+        while history:
+            history = self._shorter[history]
+            if (found := self._children.get((history, word))) is not None:
+                return found
+        return 0
 
     def score(self, state: int, word: str) -> tuple[int, float]:
         if word not in self.unigrams:

@@ -98,7 +98,7 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open(encoding="utf8") as file:
             yield from file
     except UnicodeDecodeError as error:
-        raise TextError(f"{path}: not text in UTF-8: {error.reason}") from error
+        raise ConfigError(f"{path}: not text in UTF-8: {error.reason}") from error
 
 
 class Setting(msgspec.Struct, frozen=True):
