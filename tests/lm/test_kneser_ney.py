@@ -4,6 +4,7 @@ import itertools
 import random
 from collections import Counter, defaultdict
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +62,15 @@ class Paper:
                 self.counts[size][gram] = count if gram[0] == "<s>" else len(left[gram])
         del self.counts[1][("<s>",)]
         self.words = ["<unk>", "</s>", *sorted({word for sentence in sentences for word in sentence})]
+        self.probability = cache(self.probability)
+        self.frequencies = [Counter(counts.values()) for counts in self.counts]
         self.followers = [defaultdict(dict) for _ in range(order + 1)]
         for size in range(1, order + 1):
             for gram, count in self.counts[size].items():
                 self.followers[size][gram[:-1]][gram[-1]] = count
 
     def discount(self, size, count):
-        n = Counter(self.counts[size].values())
+        n = self.frequencies[size]
         if not n[1] or not n[2]:
             return (0.5, 1.0, 1.5)[min(count, 3) - 1]
         y = n[1] / (n[1] + 2 * n[2])
