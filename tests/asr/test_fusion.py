@@ -95,10 +95,12 @@ def test_a_wide_beam_is_the_best_of_all_labellings(model, spelling, kind, hot, s
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_pruned_away_by_default_matters_little(model, seed):
-    rows, scorer = lattice(30, seed), fusion(VOCABULARY, model, config=CONFIG)
-    exact = Beam(width=3000, threshold=math.inf, scorer=scorer).search(rows)
+    rows = np.log(0.9 * np.exp(sure("ab a b ab ab b", doubt=0.1)) + 0.1 * np.exp(lattice(28, seed)))
+    scorer = fusion(VOCABULARY, model, config=CONFIG)
+    exact = Beam(width=1000, threshold=math.inf, scorer=scorer).search(rows)
     usual = Beam(width=32, scorer=scorer).search(rows)
-    assert usual.score == pytest.approx(exact.score, abs=0.5)
+    assert usual.labels == exact.labels
+    assert exact.score - 3 < usual.score <= exact.score  # many paths go through prefixes that it drops
 
 
 @dataclass
@@ -167,14 +169,14 @@ def replace_config(**changes):
 
 
 def test_a_word_that_the_model_insists_on_has_a_low_confidence(model):
-    rows = sure("ba ba", doubt=0.3)
+    rows = sure("ba ba", doubt=0.1)
     confidences = []
     for hot in ["ba", "bb"]:
-        scorer = fusion(VOCABULARY, model, hot_words=[hot], config=replace_config(hot_bonus=40))
+        scorer = fusion(VOCABULARY, model, hot_words=[hot], config=replace_config(hot_bonus=6))
         word = next(words(Beam(width=64, scorer=scorer).tokens([rows]), VOCABULARY, 1.0))
         assert word.text == hot
         confidences.append(word.confidence)
-    assert confidences[0] == pytest.approx(0.7)
+    assert confidences[0] == pytest.approx(0.9)
     assert confidences[1] < 0.35
 
 

@@ -175,7 +175,8 @@ class _Both:
 
     def added(self, state: Any) -> Float[ndarray, " labels"]:
         rows = [scorer.added(each) for scorer, each in zip(self._scorers, state, strict=True)]
-        return np.sum(rows, axis=0)
+        total: ndarray = np.sum(rows, axis=0)
+        return total
 
     def step(self, state: Any, label: int) -> Any:
         return tuple(scorer.step(each, label) for scorer, each in zip(self._scorers, state, strict=True))

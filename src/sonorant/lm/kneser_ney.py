@@ -96,7 +96,8 @@ def discounts(counts: Int[ndarray, " grams"]) -> tuple[float, float, float]:
 
 
 def _discounted(counts: Int[ndarray, " grams"]) -> Float[ndarray, " grams"]:
-    return np.array([0.0, *discounts(counts)])[np.minimum(counts, 3)]
+    removed: ndarray = np.array([0.0, *discounts(counts)])[np.minimum(counts, 3)]
+    return removed
 
 
 def _numbered(
