@@ -193,6 +193,34 @@ def test_pieces_of_a_recording_share_what_was_said(model):
     assert first.score + second.score == pytest.approx(Beam(scorer=scorer).search(rows).score, abs=0.1)
 
 
+def test_the_scorer_goes_on_from_piece_to_piece_and_ends_once():
+    ends = []
+
+    class Length:  # a state is how many labels there were
+        start = 0
+
+        def added(self, _):
+            return np.zeros(4)
+
+        def step(self, state, _):
+            return state + 1
+
+        def end(self, state):
+            ends.append(state)
+            return 0.0
+
+    rows = sure("ab ab")
+    found = Beam(width=1, scorer=Length()).tokens([rows[:4], rows[4:6], rows[6:]])
+    assert (len(list(found)), ends) == (5, [5])
+
+
+def test_a_part_of_a_hot_word_has_a_part_of_its_bonus():
+    scorer = fusion(VOCABULARY, hot_words=["bbab"], config=CONFIG)
+    rest = scorer.added(scorer.step(scorer.step(scorer.start, 3), 3))
+    assert rest[2] == pytest.approx(CONFIG.hot_bonus / 4)  # bba
+    assert rest[3] == pytest.approx(-CONFIG.hot_bonus / 2)  # bbb
+
+
 def test_words_that_cannot_be_written_are_told(model):
     known = {**model.unigrams, "zebra": -2.0}  # cannot be heard, so it is left out
     unheard = replace_model(model, known)

@@ -137,10 +137,7 @@ class _Words:
         if node == 0:
             return before, 0.0
         name = self._names.get(node)
-        known = name is not None and (
-            self._model is None or name in self._model.unigrams or name in self._hot
-        )
-        added = self._config.word_bonus if known else self._unknown
+        added = self._unknown if name is None else self._config.word_bonus
         if name in self._hot:
             added += self._config.hot_bonus
         behind = None
