@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from serve import serve
+from serve import Work, serve
 
 from sonorant.asr.transcribe import Recogniser
 from sonorant.asr.vocabulary import Vocabulary
@@ -114,4 +114,5 @@ def windows(model: Encoder) -> Windows:
 
 
 if __name__ == "__main__":
-    serve({"features": features, "transcripts": transcripts})
+    works = {"features": features, "transcripts": transcripts}
+    serve({name: lambda task, work=work: Work(work(task)) for name, work in works.items()})

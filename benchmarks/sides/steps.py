@@ -11,7 +11,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from serve import serve
+from serve import Work, serve
 
 from sonorant.config import convert, load
 from sonorant.recipes.fit import PREPARING
@@ -45,7 +45,7 @@ def steps(task: dict[str, Any]) -> Callable[[], float]:
     return lambda: sum(step.audio_seconds for step in islice(taken, task["steps"]))
 
 
-def stretch(task: dict[str, Any]) -> Callable[[], float]:
+def stretch(task: dict[str, Any]) -> Work:
     """The same for the process that is told when."""
     work = steps(task)
 
@@ -53,7 +53,7 @@ def stretch(task: dict[str, Any]) -> Callable[[], float]:
         distributed.gather(True)  # the others wait for it
         return work()
 
-    return told
+    return Work(told)
 
 
 def follow(task: dict[str, Any]) -> None:
