@@ -42,12 +42,17 @@ def keep(file: Path, new: Sequence[Row], *, about: str) -> None:
     """
     replaced = {row.task for row in new}
     old = [row for row in read_rows(file) if row.task not in replaced] if file.exists() else []
-    beside = file.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    write_rows(beside, [*old, *new])
-    beside.replace(file)
+    rewrite(file, [*old, *new])
     title = f"Speed, {file.stem.removeprefix('speed-')}"
     file.with_suffix(".md").write_text(page([*old, *new], title=title, about=about), encoding="utf8")
+
+
+def rewrite(file: Path, all_rows: Sequence[Row]) -> None:
+    """Puts these rows in the place of a file's, or leaves it as it is."""
+    beside = file.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    write_rows(beside, all_rows)
+    beside.replace(file)
 
 
 def page(all_rows: Sequence[Row], *, title: str, about: str) -> str:

@@ -102,9 +102,7 @@ def contest(chosen: Sequence[Entry], file: Path) -> int:
         try:
             for stage in entry.contestant.stages:
                 keep(file, stage_rows(entry, stage), entry.budget, known())
-        except (
-            ValueError
-        ) as error:  # a configuration, a training that came to nothing, a process that is gone
+        except ValueError as error:  # settings, training that came to nothing, a process that is gone
             failed = 1
             print(f"{entry.contestant.name}, seed {entry.seed}: {error}", file=sys.stderr, flush=True)
     return failed

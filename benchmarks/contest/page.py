@@ -6,10 +6,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from comparisons import rewrite
 from contest.correlation import Correlation, correlation
 from contest.entries import Budget
 from contest.methods import BOUNDS
-from sonorant.evaluate.rows import Row, read_rows, write_rows
+from sonorant.evaluate.rows import Row, read_rows
 
 BUDGET = "budget"  # the subject of rows that tell what each contestant may spend
 NATS, PHONES, SPEAKERS, CER = "label-free nats", "phone accuracy", "speaker accuracy", "CER test"
@@ -64,10 +65,7 @@ def keep(file: Path, new: Sequence[Row], budget: Budget, wanted: Sequence[str]) 
     picture anew. BudgetError: the file has rows of another budget."""
     check(file, budget)
     rows = merged(read_rows(file) if file.exists() else [], [*budget_rows(budget, new[0]), *new])
-    beside = file.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    write_rows(beside, rows)
-    beside.replace(file)
+    rewrite(file, rows)
     picture(rows, file.with_suffix(".png"))
     file.with_suffix(".md").write_text(page(rows, wanted, file.stem), encoding="utf8")
 

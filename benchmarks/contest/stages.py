@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from comparisons import rewrite
 from contest.costs import timed, updates
 from contest.entries import Entry
 from contest.methods import Method
@@ -18,7 +19,7 @@ from contest.scores import measure
 from sonorant.config import convert, load
 from sonorant.data.manifest import read
 from sonorant.encoders.build import EncoderConfig, build
-from sonorant.evaluate.rows import Row, read_rows, write_rows
+from sonorant.evaluate.rows import Row, read_rows
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes import finetune as finetuning
 from sonorant.recipes import pretrain as pretraining
@@ -36,11 +37,7 @@ def stage_rows(entry: Entry, stage: str) -> list[Row]:
     file = entry.file(stage)
     if not file.exists():
         say(f"== {entry.contestant.name}, seed {entry.seed}: {stage}")
-        rows = STAGES[stage](entry)
-        aside = file.with_suffix(".partial")
-        aside.unlink(missing_ok=True)
-        write_rows(aside, rows)
-        aside.replace(file)
+        rewrite(file, STAGES[stage](entry))
     return read_rows(file)
 
 

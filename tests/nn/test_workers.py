@@ -29,7 +29,7 @@ def test_a_regressor_predicts_the_frames_around_that_there_are(neighbours):
     worker = Regressor(4, 3, hidden=5, neighbours=neighbours)
     embedding, wanted = steps(6, 2), steps(6, 2, dim=3, seed=1)
     wanted.values[1, 2:] = 7
-    standardise_targets(worker, [wanted])
+    standardise_targets({"": worker}, [{"": wanted}])
     found = worker(embedding, wanted)
     for row, length in enumerate((6, 2)):
         errors = []
@@ -47,7 +47,7 @@ def test_statistics_are_those_of_the_real_steps():
     worker = Regressor(4, 3, hidden=5, neighbours=1)
     first, second = steps(5, 2, dim=3), steps(4, dim=3, seed=1)
     first.values[1, 2:] = 100
-    standardise_targets(worker, [first, second])
+    standardise_targets({"": worker}, [{"": first}, {"": second}])
     rows = torch.cat([first.values[0], first.values[1, :2], second.values[0]])
     torch.testing.assert_close(worker.mean, rows.mean(0))
     torch.testing.assert_close(worker.deviation, rows.std(0, correction=0))
@@ -71,7 +71,7 @@ def test_the_decoders_error_is_that_of_the_real_samples():
     torch.manual_seed(0)
     worker = WaveDecoder(4, 160, widths=(6, 5, 4), hidden=3)
     chunks = pad([torch.randn(5, 160), torch.randn(3, 160)])
-    standardise_targets(worker, [chunks])
+    standardise_targets({"": worker}, [{"": chunks}])
     found = worker(steps(5, 3), chunks)
     alone = worker(Padded(steps(5, 3).values[1:, :3], torch.tensor([3])), pad([chunks.values[1, :3]]))
     torch.testing.assert_close(found.loss[1:], alone.loss)

@@ -1,11 +1,8 @@
 """Guards CPC: which frames are predicted from which, where negatives come from, and what it refuses."""
 
-import json
-from pathlib import Path
-
 import pytest
-import soundfile
 import torch
+from cut_speech import speech
 
 from sonorant.config import ConfigError
 from sonorant.encoders.build import EncoderConfig, build
@@ -13,20 +10,7 @@ from sonorant.encoders.log_mel import LogMelConfig
 from sonorant.encoders.recurrent import GRUConfig, LSTMConfig
 from sonorant.objective import objective_config
 from sonorant.objectives.cpc import Config
-from sonorant.types import Batch, Padded, pad
-
-SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
-
-
-def speech(*seconds):
-    """The first clips of the fixtures, cut to so many seconds."""
-    lines = (SPEECH / "manifest.jsonl").read_text(encoding="utf8").splitlines()
-    paths = [SPEECH / json.loads(line)["path"] for line in lines[: len(seconds)]]
-    waves = [
-        soundfile.read(path, dtype="float32", stop=round(16000 * length))[0]
-        for path, length in zip(paths, seconds, strict=True)
-    ]
-    return Batch(pad([torch.from_numpy(wave) for wave in waves]), tuple(range(len(waves))))
+from sonorant.types import Padded
 
 
 def objective(context=None, **changes):

@@ -1,11 +1,8 @@
 """Guards data2vec's teacher: what it follows, what it shares, and that nothing but its average moves it."""
 
-import json
-from pathlib import Path
-
 import pytest
-import soundfile
 import torch
+from cut_speech import speech
 
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.encoders.conformer import ConformerConfig
@@ -14,20 +11,6 @@ from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.transformer import TransformerConfig
 from sonorant.objective import objective_config
 from sonorant.objectives.data2vec import Config
-from sonorant.types import Batch, pad
-
-SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
-
-
-def speech(*seconds):
-    """The first clips of the fixtures, cut to so many seconds."""
-    lines = (SPEECH / "manifest.jsonl").read_text(encoding="utf8").splitlines()
-    paths = [SPEECH / json.loads(line)["path"] for line in lines[: len(seconds)]]
-    waves = [
-        soundfile.read(path, dtype="float32", stop=round(16000 * length))[0]
-        for path, length in zip(paths, seconds, strict=True)
-    ]
-    return Batch(pad([torch.from_numpy(wave) for wave in waves]), tuple(range(len(waves))))
 
 
 def objective(context=None, **changes):

@@ -1,12 +1,10 @@
 """Guards PASE: the average of its workers, clean targets, what stands beside it, and what it refuses."""
 
 import copy
-import json
-from pathlib import Path
 
 import pytest
-import soundfile
 import torch
+from cut_speech import speech
 
 from sonorant.config import ConfigError, convert, load
 from sonorant.encoders.build import EncoderConfig, build
@@ -15,7 +13,6 @@ from sonorant.objectives.pase import FIRST, NAMES, halve
 from sonorant.recipes.shipped import shipped
 from sonorant.types import Batch, Padded, pad
 
-SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
 SMALL = {"transform": 512, "hidden": 8, "decoder": [6, 5, 4]}
 MEL = {"frontend": {"name": "log_mel", "mels": 12}, "context": {"name": "gru", "dim": 16, "layers": 1}}
 SINC = {
@@ -25,16 +22,6 @@ SINC = {
 QUIET = dict.fromkeys(
     ["reverberation", "overlap", "noise", "clipping", "chop", "band_drop", "downsampling"], 0.0
 )
-
-
-def speech(*seconds):
-    lines = (SPEECH / "manifest.jsonl").read_text(encoding="utf8").splitlines()
-    paths = [SPEECH / json.loads(line)["path"] for line in lines[: len(seconds)]]
-    waves = [
-        soundfile.read(path, dtype="float32", stop=round(16000 * length))[0]
-        for path, length in zip(paths, seconds, strict=True)
-    ]
-    return Batch(pad([torch.from_numpy(wave) for wave in waves]), tuple(range(len(waves))))
 
 
 def objective(encoder=MEL, **changes):

@@ -1,11 +1,8 @@
 """Guards wav2vec 2.0's objective: its draws, what reaches the loss, and the signs of a collapse."""
 
-import json
-from pathlib import Path
-
 import pytest
-import soundfile
 import torch
+from cut_speech import speech
 
 from sonorant.config import ConfigError
 from sonorant.encoders.build import EncoderConfig, build
@@ -14,21 +11,9 @@ from sonorant.encoders.log_mel import LogMelConfig
 from sonorant.encoders.transformer import TransformerConfig
 from sonorant.objective import objective_config
 from sonorant.objectives.wav2vec2 import Config
-from sonorant.types import Batch, Padded, pad
+from sonorant.types import Batch, Padded
 
-SPEECH = Path(__file__).parents[1] / "fixtures" / "speech"
 GROUPS = 2
-
-
-def speech(*seconds):
-    """The first clips of the fixtures, cut to so many seconds."""
-    lines = (SPEECH / "manifest.jsonl").read_text(encoding="utf8").splitlines()
-    paths = [SPEECH / json.loads(line)["path"] for line in lines[: len(seconds)]]
-    waves = [
-        soundfile.read(path, dtype="float32", stop=round(16000 * length))[0]
-        for path, length in zip(paths, seconds, strict=True)
-    ]
-    return Batch(pad([torch.from_numpy(wave) for wave in waves]), tuple(range(len(waves))))
 
 
 def alone(batch, row, padding=0):

@@ -39,7 +39,6 @@ from sonorant.evaluate.linear import standardizer
 from sonorant.evaluate.sampling import Figure, Parts, SamplingError, interval, partners, resamples
 from sonorant.evaluate.store import FeatureStore
 
-BOUNDS = ("infonce", "nwj", "dv")
 LIMIT = 10.0  # nats: a single pair cannot weigh more than exp(10)
 BLOCKS = 500  # of utterances at most, for the bootstrap: its pairs of blocks are in memory
 
@@ -127,8 +126,8 @@ def critic_bound(pairs: Sequence[Later], bound: str, config: CriticConfig) -> Fi
 
     The interval is that of bootstrap samples of the test utterances, moved so that their mean is the figure.
     """
-    if bound not in BOUNDS:
-        raise SamplingError(f"bounds: {bound!r} is not one of {', '.join(BOUNDS)}")
+    if bound not in OBJECTIVES:
+        raise SamplingError(f"bounds: {bound!r} is not one of {', '.join(OBJECTIVES)}")
     train = pairs[0]
     x, y = standardizer(train.frames), standardizer(train.targets)
     train, validation, test = (

@@ -37,3 +37,8 @@ def bf16_linears(module: nn.Module) -> None:
             if isinstance(layer, Bf16Linear) and isinstance(after, nn.GELU) and after.approximate == "none":
                 layer.after = "gelu"
                 module[place] = nn.Identity()
+
+
+def has_bf16() -> bool:
+    """Whether oneDNN is there and multiplies in bfloat16 on this processor, be it slowly."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

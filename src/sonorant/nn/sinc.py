@@ -3,11 +3,11 @@
 M. Ravanelli, Y. Bengio, "Speaker Recognition from Raw Waveform with SincNet", SLT 2018,
 https://arxiv.org/abs/1808.00158. With cut-offs f1 < f2, n in samples around the middle and L taps,
 
-    g[n] = 2 f2 sinc(2 pi f2 n) - 2 f1 sinc(2 pi f1 n)                      (eq. 4)
-    f1 = |theta_1|,  f2 = f1 + |theta_2 - theta_1|                          (eq. 5, 6)
-    w[n] = 0.54 - 0.46 cos(2 pi n / L),  n from 0 to L here                 (eq. 8)
+    g[n] = 2 f2 sinc(2 pi f2 n) - 2 f1 sinc(2 pi f1 n)
+    f1 = |theta_1|,  f2 = f1 + |theta_2 - theta_1|
+    w[n] = 0.54 - 0.46 cos(2 pi n / L),  n from 0 to L here
 
-(numbers of the equations as remembered). Cut-offs are learned in kHz: a step of Adam at 1e-3 moves one by
+Cut-offs are learned in kHz: a step of Adam at 1e-3 moves one by
 about a hertz.
 """
 

@@ -153,9 +153,13 @@ class PASE(Objective):
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Gathers the targets' means and deviations, and prepares the objective beside."""
-        for name, worker in self.workers.items():
-            if isinstance(worker, Regressor | WaveDecoder):
-                standardise_targets(worker, (self._wanted(batch, name) for batch in batches))
+        workers = {
+            name: worker
+            for name, worker in self.workers.items()
+            if isinstance(worker, Regressor | WaveDecoder)
+        }
+        if workers:
+            standardise_targets(workers, map(self._wanted, batches))
         if self.beside is not None:
             self.beside.prepare(batches)
 
@@ -213,15 +217,14 @@ class PASE(Objective):
             case _:
                 return Regressor(dim, self.targets.dim(name), hidden=hidden, neighbours=config.neighbours)
 
-    def _wanted(self, batch: Batch, name: str) -> Padded:
-        """The targets of a worker, for whole utterances."""
+    def _wanted(self, batch: Batch) -> dict[str, Padded]:
+        """The targets of all regressors, for whole utterances."""
         inputs = batch.inputs
         counts = [self.encoder.frontend.frames(length) for length in inputs.lengths.tolist()]
         lengths = torch.tensor(counts, device=inputs.values.device)
         frames = Padded(inputs.values.new_zeros(len(counts), max(counts), 1), lengths)
-        if name == "wave":
-            return self.targets.chunks(inputs, frames)
-        return self.targets(inputs, frames, [name])[name]
+        wave = {"wave": self.targets.chunks(inputs, frames)} if "wave" in self.weights else {}
+        return {**self.targets(inputs, frames, self.features), **wave}
 
     def _distorted(self, inputs: Padded, generators: Sequence[Generator]) -> Padded:
         if self.config.distortion is None or self.sounds is None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sonorant.config import ConfigError
-from sonorant.nn.bf16 import bf16_linears
+from sonorant.nn.bf16 import bf16_linears, has_bf16
 from sonorant.nn.int8 import has_vnni, int8_linears
 from sonorant.train.loop import autocast_type
 
@@ -35,7 +35,7 @@ def prepared(
             raise ConfigError("precision: int8 needs a processor with AVX-512 VNNI (use auto)")
         model = copy.deepcopy(model)
         int8_linears(model)
-    elif dtype == torch.bfloat16 and device.type == "cpu" and torch.backends.mkldnn.is_available():
+    elif dtype == torch.bfloat16 and device.type == "cpu" and has_bf16():
         model = copy.deepcopy(model)
         bf16_linears(model)
 

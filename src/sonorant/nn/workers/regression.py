@@ -1,6 +1,6 @@
 """Workers that predict numbers from an embedding: features by a perceptron, the waveform by a decoder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -108,16 +108,19 @@ class Upsampling(nn.Module):
 
 
 @torch.no_grad()
-def standardise_targets(worker: Regressor | WaveDecoder, targets: Iterable[Padded]) -> None:
-    """Sets a worker's mean and deviation to those of the targets' real steps; the waveform's steps are
-    chunks, of which all samples count alike."""
-    count, total, squares = 0, torch.zeros(()), torch.zeros(())
-    for each in targets:
-        rows = each.values[each.mask].double().view(-1, len(worker.mean))
-        count += len(rows)
-        total = total.to(rows.device) + rows.sum(0)
-        squares = squares.to(rows.device) + rows.square().sum(0)
-    mean = total / max(count, 1)
-    variance = (squares / max(count, 1) - mean.square()).clamp(min=0)
-    worker.mean.copy_(mean)
-    worker.deviation.copy_(variance.sqrt().clamp(min=_SMALLEST))
+def standardise_targets(
+    workers: Mapping[str, Regressor | WaveDecoder], targets: Iterable[Mapping[str, Padded]]
+) -> None:
+    """Sets each worker's mean and deviation to those of its targets' real steps, in one pass; the
+    waveform's steps are chunks, of which all samples count alike."""
+    counts = dict.fromkeys(workers, 0)
+    sums = {name: worker.mean.new_zeros(2, len(worker.mean)).double() for name, worker in workers.items()}
+    for batch in targets:
+        for name, each in sums.items():
+            rows = batch[name].values[batch[name].mask].double().view(-1, each.shape[1])
+            counts[name] += len(rows)
+            each += torch.stack([rows.sum(0), rows.square().sum(0)])
+    for name, worker in workers.items():
+        mean, square = sums[name] / max(counts[name], 1)
+        worker.mean.copy_(mean)
+        worker.deviation.copy_((square - mean.square()).clamp(min=0).sqrt().clamp(min=_SMALLEST))
