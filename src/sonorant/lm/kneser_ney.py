@@ -75,7 +75,7 @@ def estimate(sentences: Iterable[Sequence[str]], order: int) -> Grams:
 
 
 def discounts(counts: Int[ndarray, " grams"]) -> tuple[float, float, float]:
-    """What is taken from counts of 1, 2 and 3 or more, from how many n-grams occur 1 to 4 times (eq. 26).
+    """What is taken from counts of 1, 2 and 3 or more, from how many n-grams occur 1 to 4 times.
 
     Where n3 or n4 is 0, or a discount lies outside of its count, all three are n1 / (n1 + 2 n2), as in
     Kneser-Ney smoothing with one discount; where n1 or n2 is 0, they are 0.5, 1 and 1.5.
