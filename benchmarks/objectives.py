@@ -5,7 +5,8 @@
     python benchmarks/objectives.py --quick                      # two methods for seconds; nothing is written
 
 Each contestant is pretrained on the Amazon Queen's untranscribed recordings for --minutes with --processes,
-measured, and fine-tuned on ten minutes of transcripts for --finetune-minutes. Stages are kept in folders of
+measured, and fine-tuned on ten minutes of transcripts for --finetune-minutes. Minutes are processor minutes
+of each process: on a busy machine they last longer and mean as many updates. Stages are kept in folders of
 --out: what has ended is not repeated, what was interrupted goes on. Rows are added to
 results/objectives-DATE.jsonl after each stage, in place of those of the same contestant, seed and metric, and
 the page and the picture beside it are made anew of all rows. --file names the table of another day, to go on
@@ -41,7 +42,7 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", help="contestants; all unless given", metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--minutes", type=float, default=5.0, help="of pretraining")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of pretraining, by the processors")
     parser.add_argument("--finetune-minutes", type=float, default=2.0)
     parser.add_argument("--processes", type=int, default=2, help="that train together, each on a core")
     parser.add_argument("--corpus", type=Path, default=Path("demo/corpus"), help="fetched if not there")

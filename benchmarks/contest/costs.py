@@ -1,4 +1,9 @@
-"""What training costs: how many updates fit into some minutes, and the seconds that were really spent."""
+"""What training costs: how many updates fit into some minutes, and the seconds that were really spent.
+
+Minutes are processor minutes of each process, so that other work on the machine changes no number of updates:
+what a process of one thread computes takes so long on a core of its own. What it waits for the others or for
+a disk is not counted.
+"""
 
 import json
 import resource
@@ -22,7 +27,7 @@ TIMED = 20  # steps, of which the median tells how many fit into the minutes
 
 
 class Cost(NamedTuple):
-    """Seconds of wall time."""
+    """Processor seconds, of the process that needs most."""
 
     prepare: float  # before the first update
     step: float
@@ -34,9 +39,9 @@ def cost(config: PretrainConfig | FinetuneConfig) -> Cost:
         recipe = finetuning if isinstance(config, FinetuneConfig) else pretraining
         job = recipe.job(config, quiet=True)
         job.objective.to(distributed.device())
-        began = time.perf_counter()
+        began = time.process_time()
         job.objective.prepare(Preparing(job))
-        prepare = max(distributed.gather(time.perf_counter() - began))
+        prepare = max(distributed.gather(time.process_time() - began))
 
         def epoch(number: int, start: int) -> Iterator[Any]:
             return job.dataset.batches(
@@ -44,12 +49,15 @@ def cost(config: PretrainConfig | FinetuneConfig) -> Cost:
             )
 
         optimizer = partial(adamw, config=job.config.optimizer)
-        batches = Epochs(epoch)
-        return Cost(prepare, measure_step_seconds(job.objective, optimizer, batches, job.config, steps=TIMED))
+        step = measure_step_seconds(
+            job.objective, optimizer, Epochs(epoch), job.config, steps=TIMED, clock=time.process_time
+        )
+        return Cost(prepare, step)
 
 
 def updates(file: Path, config: PretrainConfig | FinetuneConfig, minutes: float) -> int:
-    """How many updates fit into the minutes: measured once, so that an interrupted run goes on with them."""
+    """How many updates fit into the processor minutes of each process: measured once, so that an interrupted
+    run goes on with them."""
     if not file.exists():
         found = cost(config)
         steps = steps_for(minutes - found.prepare / 60, found.step)

@@ -11,7 +11,7 @@ from sonorant.recipes.measuring import Measurer
 
 @dataclass(frozen=True)
 class Budget:
-    """What each contestant may spend: minutes of so many processes."""
+    """What each contestant may spend: processor minutes of each of so many processes."""
 
     pretraining: float
     finetuning: float

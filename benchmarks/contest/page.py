@@ -32,14 +32,16 @@ COLUMNS = {
     KIND: ("M parameters", "{:.2f}", 1e6),
 }  # a metric's heading, how its figures are written, and what they are divided by
 ABOUT = """\
-Everything is trained on the same recordings for the same time: `pretraining, s` is what it took until the
-last checkpoint, the fitting of clusters and the starting of processes among it. All are trained around one
-encoder where it fits, on the same log-mel frames; the second column tells where it does not. The label-free
-score is what the best layer tells of the clusters of those frames 0.1 s on, which are the same for all.
-Phones and speakers are named by a linear probe on each frame of the layer that does best on its validation
-part. Error rates are those after fine-tuning on ten minutes of transcripts, with as many updates for all
-encoders of one shape; the `untrained` are fine-tuned from scratch. Methods that compare utterances have
-larger batches. Means over seeds, in brackets the lowest and the highest of them.
+Everything is trained on the same recordings with as many updates as fit into the same processor time of each
+process, the fitting of clusters among it, so that other work on the machine changes no number of updates.
+`pretraining, s` is the wall time until the last checkpoint, the starting of processes and the decoding among
+it, and `of processors, s` what all processes computed in it. All are trained around one encoder where it
+fits, on the same log-mel frames; the second column tells where it does not. The label-free score is what the
+best layer tells of the clusters of those frames 0.1 s on, which are the same for all. Phones and speakers are
+named by a linear probe on each frame of the layer that does best on its validation part. Error rates are
+those after fine-tuning on ten minutes of transcripts, with as many updates for all encoders of one shape; the
+`untrained` are fine-tuned from scratch. Methods that compare utterances have larger batches. Means over
+seeds, in brackets the lowest and the highest of them.
 """
 ABSENT = (
     "- Whisper tiny.en's encoder, as another bound: its weights are not shipped (its place is `BOUNDS` in "

@@ -1,6 +1,8 @@
 """Guards the table of objectives: who takes part and how, what is planned, and all stages once."""
 
 import functools
+import itertools
+import time
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ import yaml
 
 import objectives
 from contest import page, scores, stages
-from contest.costs import timed
+from contest.costs import timed, updates
 from contest.entries import Budget, Entry
 from contest.methods import BOUNDS, UNTRAINED, contestants, known, method
 from sonorant.config import ConfigError
@@ -173,6 +175,17 @@ def small(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     yield objectives.small_corpus(tmp_path / "corpus")
     torch.set_num_threads(threads)
+
+
+def test_minutes_are_those_of_the_processor(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "process_time", functools.partial(next, itertools.count(0, 2)))
+    (found,) = contestants(["hubert"])
+    config = found.config(
+        out=str(tmp_path / "run"), manifest=str(small / "all.jsonl"), processes=1, seed=0, steps=1, changes={}
+    )
+    file = tmp_path / "updates.json"
+    assert updates(file, config, 1) == 29  # 2 s to prepare and 2 s for each step
+    assert yaml.safe_load(file.read_text()) == {"updates": 29, "prepare": 2, "step": 2}
 
 
 def test_all_stages_once(small, tmp_path, monkeypatch, capsys):
