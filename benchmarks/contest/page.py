@@ -9,11 +9,27 @@ from matplotlib.figure import Figure
 from comparisons import rewrite
 from contest.correlation import Correlation, correlation
 from contest.entries import Budget
+from contest.figures import (
+    BUDGET,
+    CER,
+    EFFECTIVE,
+    LOSS,
+    NATS,
+    PHONES,
+    PNMI,
+    PURITY,
+    RANKME,
+    SPEAKERS,
+    pairs,
+    subjects,
+    trained,
+    values,
+)
 from contest.methods import BOUNDS
+from contest.ranking import ABOUT as RANKING
+from contest.ranking import ranking
 from sonorant.evaluate.rows import Row, read_rows
 
-BUDGET = "budget"  # the subject of rows that tell what each contestant may spend
-NATS, PHONES, SPEAKERS, CER = "label-free nats", "phone accuracy", "speaker accuracy", "CER test"
 KIND = "encoder parameters"  # whose row's task tells the kind of encoder
 HEALTH = "diagnoses"
 SHOWS = {"pretrain": KIND, "measure": PHONES, "finetune": CER}  # that a stage has ended
@@ -23,6 +39,11 @@ COLUMNS = {
     SPEAKERS: ("speakers", "{:.1%}", 1),
     "CER dev": ("CER dev", "{:.1%}", 1),
     CER: ("CER test", "{:.1%}", 1),
+    RANKME: ("RankMe", "{:.0f}", 1),
+    EFFECTIVE: ("effective rank", "{:.0f}", 1),
+    PNMI: ("PNMI", "{:.3f}", 1),
+    PURITY: ("phone purity", "{:.1%}", 1),
+    LOSS: ("last loss", "{:.4g}", 1),
     "seconds": ("pretraining, s", "{:.0f}", 1),
     "processor seconds": ("of processors, s", "{:.0f}", 1),
     "updates": ("updates", "{:.0f}", 1),
@@ -99,7 +120,7 @@ def _key(row: Row) -> tuple[str, int | None, str]:
 def page(rows: Sequence[Row], wanted: Sequence[str], stem: str) -> str:
     """The table, best error rates first, the correlations, and what is missing of the wanted contestants."""
     spent = {row.metric: row.value for row in rows if row.subject == BUDGET}
-    subjects = sorted(_subjects(rows), key=lambda name: _order(rows, name))
+    names = sorted(subjects(rows), key=lambda name: _order(rows, name))
     commits, machines = (
         ", ".join(sorted({getattr(row, name) for row in rows if row.subject != BUDGET}))
         for name in ("commit", "machine")
@@ -119,7 +140,10 @@ def page(rows: Sequence[Row], wanted: Sequence[str], stem: str) -> str:
         f"\n![error rates and phones against label-free scores]({stem}.png)\n",
         "| " + " | ".join(head) + " |",
         "|---|---|" + "---:|" * len(COLUMNS) + "---|",
-        *("| " + " | ".join(_cells(rows, name)) + " |" for name in subjects),
+        *("| " + " | ".join(_cells(rows, name)) + " |" for name in names),
+        "\n## Which score ranks methods as labels do\n",
+        RANKING,
+        *ranking(rows),
         "\n## Missing\n",
         *missing(rows, wanted),
         ABSENT,
@@ -129,13 +153,12 @@ def page(rows: Sequence[Row], wanted: Sequence[str], stem: str) -> str:
 
 def told(rows: Sequence[Row]) -> list[str]:
     """Whether a label-free score tells in advance what labels tell, over the methods that were trained."""
-    trained = [name for name in _subjects(rows) if _values(rows, name, "updates")]
     lines = []
     for metric, sign in ((CER, "negative"), (PHONES, "positive")):
-        pairs = list(_pairs(rows, trained, metric).values())
-        found = correlation(*zip(*pairs, strict=True)) if pairs else None
+        both = list(pairs(rows, trained(rows), NATS, metric).values())
+        found = correlation(*zip(*both, strict=True)) if both else None
         lines.append(
-            f"{_named(metric)} against label-free score ({sign} is better): {_shown(found, len(pairs))}"
+            f"{_named(metric)} against label-free score ({sign} is better): {_shown(found, len(both))}"
         )
     return lines
 
@@ -165,26 +188,8 @@ def missing(rows: Sequence[Row], wanted: Sequence[str]) -> list[str]:
     return lines or ["- Nothing of the contestants that there are."]
 
 
-def _subjects(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row.subject for row in rows if row.subject != BUDGET))
-
-
-def _values(rows: Sequence[Row], subject: str, metric: str) -> list[float]:
-    return [row.value for row in rows if (row.subject, row.metric) == (subject, metric)]
-
-
-def _pairs(rows: Sequence[Row], subjects: Sequence[str], metric: str) -> dict[str, tuple[float, float]]:
-    """The label-free score and another figure of those that have both, means over seeds."""
-    found = {name: (_values(rows, name, NATS), _values(rows, name, metric)) for name in subjects}
-    return {
-        name: (statistics.mean(nats), statistics.mean(others))
-        for name, (nats, others) in found.items()
-        if nats and others
-    }
-
-
 def _order(rows: Sequence[Row], subject: str) -> tuple[float, float]:
-    rates, phones = (_values(rows, subject, metric) for metric in (CER, PHONES))
+    rates, phones = (values(rows, subject, metric) for metric in (CER, PHONES))
     return (statistics.mean(rates) if rates else 9.0, -statistics.mean(phones) if phones else 0.0)
 
 
@@ -193,7 +198,7 @@ def _cells(rows: Sequence[Row], subject: str) -> list[str]:
     kinds = dict.fromkeys(row.task for row in own if row.metric == KIND)
     cells = [subject, ", ".join(kinds)]
     for metric, (_, form, unit) in COLUMNS.items():
-        cells.append(_cell([value / unit for value in _values(own, subject, metric)], form))
+        cells.append(_cell([value / unit for value in values(own, subject, metric)], form))
     diagnoses = [row for row in own if row.metric == HEALTH]
     ill = dict.fromkeys(row.task for row in diagnoses if row.value)
     cells.append("; ".join(ill).replace("|", "\\|") or ("no sign" if diagnoses else ""))
@@ -216,11 +221,9 @@ def picture(rows: Sequence[Row], file: Path) -> None:
     hollow where nothing was trained without labels."""
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), (CER, PHONES), strict=True):
-        for name, (nats, value) in _pairs(rows, _subjects(rows), metric).items():
-            trained = bool(_values(rows, name, "updates"))
-            axes.plot(
-                nats, value, "o", color="C0" if trained else "C7", fillstyle="full" if trained else "none"
-            )
+        for name, (nats, value) in pairs(rows, subjects(rows), NATS, metric).items():
+            look = ("C0", "full") if name in trained(rows) else ("C7", "none")
+            axes.plot(nats, value, "o", color=look[0], fillstyle=look[1])
             axes.annotate(name, (nats, value), textcoords="offset points", xytext=(4, 4), fontsize="small")
         axes.set_xlabel(_named(NATS))
         axes.set_ylabel(_named(metric))

@@ -1,4 +1,5 @@
-"""What a contestant's features tell before anything is fine-tuned: the label-free score and two probes."""
+"""What a contestant's features tell before anything is fine-tuned: the label-free score and two probes, and
+beside them what else may tell how good a layer is: effective ranks, and how clusters match phones."""
 
 import shutil
 from collections import Counter
@@ -7,11 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from contest.entries import Entry
+from contest.figures import EFFECTIVE, NATS, PHONES, PNMI, PURITY, RANKME, SPEAKERS
 from contest.methods import Bound, stacked
 from sonorant.data.manifest import Clip
+from sonorant.evaluate.clusters import match
 from sonorant.evaluate.information import InformationConfig, label_free
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import Accuracy, probe
+from sonorant.evaluate.rank import rank
 from sonorant.evaluate.rows import Row
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
@@ -20,11 +24,13 @@ from sonorant.recipes.features import FRONTEND, SECTION, extract
 from sonorant.recipes.measuring import best_layer, parts
 from sonorant.recipes.settings import load_encoder
 
+CLUSTERS = 100  # that are compared with phones, as many as HuBERT's first
 FEW = 10  # clips: speakers with fewer are not told from others
 
 
 def measure(entry: Entry) -> list[Row]:
-    """The label-free score, the phone probe and the speaker probe, each of its best layer."""
+    """The label-free score, the phone probe and the speaker probe, each of its best layer; ranks and clusters
+    of the layer with the best label-free score."""
     contestant, features = entry.contestant, entry.folder / "features"
     untrained = isinstance(contestant, Bound)
     model = contestant.make() if untrained else load_encoder(entry.folder / "pretrain")
@@ -34,20 +40,24 @@ def measure(entry: Entry) -> list[Row]:
     if not targets.exists():
         extract(stacked(), clips, targets, provenance={})
     shutil.rmtree(features, ignore_errors=True)  # of an interrupted stage
-    for name, sections in (("whole", None), ("sections", SECTION)):
-        extract(model, clips, features / name, provenance={}, sections=sections)
+    for name, length in (("whole", None), ("sections", SECTION)):
+        extract(model, clips, features / name, provenance={}, sections=length)
     whole = FeatureStore(features / "whole")
     layers = [name for name in whole.layers if name != FRONTEND] or [FRONTEND]
+    sections = FeatureStore(features / "sections")
+    free = _label_free(entry, sections, FeatureStore(targets), layers, train, test)
     rows = [
-        _label_free(entry, FeatureStore(features / "sections"), FeatureStore(targets), layers, train, test),
-        _probed(entry, "phone accuracy", whole, layers, clips, parts(train, test)),
+        free,
+        *_ranks(entry, whole, free.task),
+        *_clusters(entry, whole, free.task, clips, parts(train, test)),
+        _probed(entry, PHONES, whole, layers, clips, parts(train, test)),
     ]
     spoken = named(train)
     if len({clip.speaker for clip in spoken}) > 1:
         told = [
             msgspec.structs.replace(clip, units=[(clip.speaker or "", 0.0, clip.seconds)]) for clip in spoken
         ]
-        rows.append(_probed(entry, "speaker accuracy", whole, layers, told, shared_out(told)))
+        rows.append(_probed(entry, SPEAKERS, whole, layers, told, shared_out(told)))
     shutil.rmtree(features)
     return rows
 
@@ -68,7 +78,28 @@ def _label_free(
     best = best_layer(scores)
     bound = scores[best].bound
     n = scores[best].test_utterances
-    return entry.row("label-free nats", bound.nats, task=best, low=bound.low, high=bound.high, n=n)
+    return entry.row(NATS, bound.nats, task=best, low=bound.low, high=bound.high, n=n)
+
+
+def _ranks(entry: Entry, store: FeatureStore, layer: str) -> list[Row]:
+    found = rank(store, layer)
+    figures = {RANKME: found.rankme, EFFECTIVE: found.effective}
+    return [
+        entry.row(name, figure.value, task=layer, low=figure.low, high=figure.high, n=found.utterances)
+        for name, figure in figures.items()
+    ]
+
+
+def _clusters(
+    entry: Entry, store: FeatureStore, layer: str, clips: Sequence[Clip], split: Parts
+) -> list[Row]:
+    """PNMI is the corrected one: layers of different front ends have different numbers of frames."""
+    found = match(store, layer, clips, CLUSTERS, parts=split, seed=entry.seed)
+    figures = {PNMI: found.corrected, PURITY: found.phone_purity}
+    return [
+        entry.row(name, figure.value, task=layer, low=figure.low, high=figure.high, n=found.test_utterances)
+        for name, figure in figures.items()
+    ]
 
 
 def _probed(

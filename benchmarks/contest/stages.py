@@ -6,7 +6,8 @@ from its last checkpoint.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from comparisons import rewrite
 from contest.costs import timed, updates
 from contest.entries import Entry
+from contest.figures import LOSS
 from contest.methods import Method
 from contest.scores import measure
 from sonorant.config import convert, load
@@ -73,7 +75,14 @@ def _training_rows(entry: Entry, method: Method) -> list[Row]:
         entry.row("batch seconds", method.batch_seconds(entry.budget.processes) * entry.budget.processes),
         entry.row("seconds of audio a second", audio / seconds),
         entry.row("diagnoses", len(told), task="; ".join(told)),
+        entry.row(LOSS, last(read_metrics(runs[-1] / "metrics.jsonl"), "loss")),
     ]
+
+
+def last(logged: Sequence[Mapping[str, Any]], metric: str) -> float:
+    """A figure's mean over the last tenth of the steps that were logged with it."""
+    values = [row[metric] for row in logged if row.get(metric) is not None]
+    return statistics.mean(values[-max(1, len(values) // 10) :])
 
 
 def _trained(entry: Entry, method: Method, name: str, minutes: float, changes: Mapping[str, Any]) -> Path:

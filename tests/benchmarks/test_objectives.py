@@ -102,6 +102,12 @@ def test_names_become_folders_and_seeds_go_one_after_the_other(tmp_path):
         objectives.entries(["MFCC"], [0], tmp_path, tmp_path, Budget(0, 1, 1))
 
 
+def test_the_last_loss_is_that_of_the_last_tenth_that_has_one():
+    logged = [{"loss": float(step)} for step in range(20)]
+    assert stages.last([*logged, {"loss": None}, {"diagnosis": "ill"}], "loss") == 18.5
+    assert stages.last([{"loss": 4.0}, {"loss": 3.0}], "loss") == 3
+
+
 def test_speakers_are_measured_on_other_clips_of_theirs():
     clips = list(read(objectives.SPEECH / "manifest.jsonl"))
     spoken = scores.named(clips)
@@ -169,6 +175,7 @@ def small(tmp_path, monkeypatch):
         less = functools.partial(getattr(scores, name), updates=20, frames=1000)
         monkeypatch.setattr(scores, name, less)
     monkeypatch.setattr(scores, "RATES", (1e-2,))
+    monkeypatch.setattr(scores, "CLUSTERS", 8)
     monkeypatch.setattr("contest.methods.SECOND", {"hubert": {"codes": [6]}})
     monkeypatch.setattr("contest.costs.TIMED", 2)
     threads = torch.get_num_threads()
@@ -197,11 +204,10 @@ def test_all_stages_once(small, tmp_path, monkeypatch, capsys):
     found = {(each.subject, each.metric): each for each in kept if each.seed == 3}
     mine = {metric for subject, metric in found if subject == "hubert, 2nd"}
     assert mine >= {*page.COLUMNS, page.HEALTH, "WER dev", "WER test"}
-    assert {metric for subject, metric in found if subject == wanted[1]} == {
-        page.NATS,
-        page.PHONES,
-        page.SPEAKERS,
-    }
+    measured = {page.NATS, page.PHONES, page.SPEAKERS, page.RANKME, page.EFFECTIVE, page.PNMI, page.PURITY}
+    assert {metric for subject, metric in found if subject == wanted[1]} == measured
+    layers = {found["hubert, 2nd", metric].task for metric in (page.NATS, page.RANKME, page.PNMI)}
+    assert len(layers) == 1  # the label-free score's best one
     assert found["hubert, 2nd", page.PHONES].task in ("layer_0", "layer_1")
     assert found["hubert, 2nd", "updates"].value >= 2  # of both iterations
     assert not list(tmp_path.rglob("features"))

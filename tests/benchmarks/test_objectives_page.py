@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from contest import page
+from contest import page, ranking
 from contest.correlation import correlation, spearman
 from contest.entries import Budget
 from sonorant.evaluate.rows import Row, read_rows
@@ -61,7 +61,8 @@ def test_the_page_has_the_best_first_and_tells_what_is_ill():
         row("log-mel", page.PHONES, 0.25),
     ]
     text = page.page(rows, ["apc", "npc"], "objectives-day")
-    table = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    first, _ = text.split("\n## Which score")
+    table = [line.split(" | ") for line in first.splitlines() if line.startswith("| ")]
     assert [line[0] for line in table] == ["| ", "| npc", "| apc", "| log-mel"]
     columns = dict(zip(table[0], table[1], strict=True))
     assert columns["CER test"] == "60.0% [50.0%, 70.0%]"
@@ -91,6 +92,21 @@ def test_the_correlation_is_over_trained_methods_alone():
     assert "correlation 1.00 [1.00, 1.00] over 5 methods" in phones
     assert page.told(rows[:18])[0].endswith("3 methods are too few for a rank correlation")
     assert page.told([])[0].endswith("0 methods are too few for a rank correlation")
+
+
+def test_every_figure_is_held_against_labels_and_better_agrees_with_better():
+    rows = [each for number in range(5) for each in full(f"m{number}", number, number**2, -number)]
+    for number, (rank, loss) in enumerate([(5, 4.0), (9, 3.0), (2, 2.0), (4, 1.0), (7, 0.0)]):
+        rows += [row(f"m{number}", page.RANKME, rank), row(f"m{number}", page.LOSS, loss)]
+    for metric in (page.NATS, page.LOSS):
+        for judge in (page.PHONES, page.CER):
+            assert ranking.agreement(rows, metric, judge)[0].value == pytest.approx(1)
+    found = ranking.agreement(rows, page.RANKME, page.PHONES)[0]
+    assert found.value == pytest.approx(by_hand((5, 9, 2, 4, 7), range(5)))
+    assert ranking.agreement(rows, page.PNMI, page.CER) == (None, 0)
+    lines = page.page([*budget_rows(), *rows], [], "objectives-day").splitlines()
+    (line,) = [line for line in lines if line.startswith("| pretraining loss at the end |")]
+    assert line.count("1.00 [1.00, 1.00] (5 methods)") == 2
 
 
 def by_hand(x, y):
