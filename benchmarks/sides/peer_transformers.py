@@ -1,6 +1,7 @@
 """transformers: wav2vec 2.0 pretraining and CTC fine-tuning as its examples have them, HuBERT, and features.
 
-Sizes, dropout, spans of hidden frames and channels, negatives and labels are as ours has them. What differs:
+Sizes, spans of hidden frames and channels, negatives and labels are as ours has them; dropout is that of its
+default configurations, .1 everywhere, and ours has the same. What differs:
 
 - wav2vec 2.0: it quantises all frames, where ours quantises the hidden ones, and leaves out the penalty on
   the features.
@@ -36,7 +37,6 @@ def network(task: dict[str, Any]) -> dict[str, Any]:
         "num_attention_heads": sizes["heads"],
         "intermediate_size": sizes["feedforward"],
         "conv_dim": (sizes["channels"],) * 7,
-        "attention_dropout": 0.0,
         "feat_proj_dropout": 0.0,
         "layerdrop": 0.0,
     }

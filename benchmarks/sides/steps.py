@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 from serve import Work, serve
@@ -24,7 +23,6 @@ from sonorant.train.optim import adamw
 from sonorant.train.processes import together
 
 ENDLESS = 10**9
-SPEECH = Path(__file__).parents[2] / "tests" / "fixtures" / "speech" / "manifest.jsonl"
 
 
 def steps(task: dict[str, Any]) -> Callable[[], float]:
@@ -33,7 +31,11 @@ def steps(task: dict[str, Any]) -> Callable[[], float]:
     A process on its own takes the batches of rank `rank` of `world`, so that it has the same work as there.
     """
     rank, world = task.get("rank", distributed.rank()), task["world"]
-    words = [f"data.manifest={SPEECH}", f"data.batch_seconds={task['batch_seconds']}", "train.minutes=null"]
+    words = [
+        f"data.manifest={task['manifest']}",
+        f"data.batch_seconds={task['batch_seconds']}",
+        "train.minutes=null",
+    ]
     words += [f"train.steps={ENDLESS}", f"train.precision={task['precision']}"]
     with tempfile.TemporaryDirectory() as folder:
         settings = load(shipped(task["config"]), [*words, f"out={folder}"])

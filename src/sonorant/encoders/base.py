@@ -6,6 +6,7 @@ from itertools import count
 
 from torch import nn
 
+from sonorant.nn.dropout import Dropout
 from sonorant.types import Hidden, Padded
 
 
@@ -63,7 +64,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.frontend = frontend
         self.projection = nn.Linear(frontend.dim, context.dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.context = context
 
     def project(self, frames: Padded) -> Padded:

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonorant.nn.dropout import dropout as dropped
 from sonorant.nn.positions import rotate
 from sonorant.types import Padded
 
@@ -60,7 +61,7 @@ def _attend(
             if mask is not None:
                 scores = scores.add_(torch.where(mask, 0.0, -1e30).to(scores.dtype))
             weights = scores.softmax(-1)
-            return F.dropout(weights, dropout) @ content
+            return dropped(weights, dropout) @ content
         if training:
             queries, keys, content = queries.float(), keys.float(), content.float()
         return F.scaled_dot_product_attention(queries, keys, content, attn_mask=mask, dropout_p=dropout)

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
 from sonorant.health import Sign, all_blank
+from sonorant.nn.dropout import Dropout
 from sonorant.nn.masking import span_mask
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Hidden, Loss, Padded
@@ -65,7 +66,7 @@ class CTC(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(encoder.context.dim, config.labels)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))

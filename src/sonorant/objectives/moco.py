@@ -83,7 +83,7 @@ class MoCo(Objective):
         query = F.normalize(self.project(embed(self.encoder, for_query)).float(), dim=1)
         with torch.no_grad():
             key = F.normalize(self.key_project(embed(self.key_encoder, for_key)).float(), dim=1)
-        logits = similarities(query, key, self.queue) / self.config.temperature
+        logits = similarities(query / self.config.temperature, key, self.queue)
         losses = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64), reduction="none")
         if self.training:
             self.waiting = torch.cat([self.waiting, key])[-len(self.queue) :]

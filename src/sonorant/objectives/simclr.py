@@ -80,7 +80,7 @@ def nt_xent(first: Embeddings, second: Embeddings, *, temperature: float) -> Flo
     """l(i, j) of each view, the first ones and then the second."""
     with torch.autocast(first.device.type, enabled=False):
         z = F.normalize(torch.cat([first, second]), dim=1)
-        similar = z @ z.T / temperature
+        similar = (z / temperature) @ z.T
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     partners = torch.arange(len(z), device=z.device).roll(len(first))
     return F.cross_entropy(similar.masked_fill(itself, -torch.inf), partners, reduction="none")  # eq. 1
