@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -73,6 +73,12 @@ def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def tell_skipped(skipped: Iterable[tuple[str, str]]) -> None:
+    """A line for each file that is left out, and why."""
+    for path, reason in skipped:
+        print(f"skipped {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
 
 
 def show(value: Any, as_json: bool, text: str) -> None:

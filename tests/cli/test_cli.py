@@ -31,7 +31,7 @@ FROZEN = {
     "manifest": ["folder", "--out", "-o", "--layout", "--json", "--quiet", "-q"],
     "align": ["manifest", "--out", "-o", "--processes", "--quiet", "-q"],
     "rooms": ["--out", "-o", "--count", "--rate", "--seed", "--quiet", "-q"],
-    "pretrain": ["config", "overrides", "--quiet", "-q", "--json"],
+    "pretrain": ["config", "overrides", "--budget", "--quiet", "-q", "--json"],
     "finetune": ["config", "overrides", "--quiet", "-q", "--json"],
     "extract": [
         *["run", "manifest", "--out", "-o", "--untrained", "--no-untrained", "--layer", "--to-score"],

@@ -66,8 +66,7 @@ def manifest(
         found = corpora.read(folder, out=out.parent / f"{out.stem}-audio", layout=layout, progress=bar)
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, found.clips)
-    for path, reason in found.skipped:
-        print(f"skipped {path}: {reason.removeprefix(f'{path}: ')}", file=sys.stderr)
+    console.tell_skipped(found.skipped)
     skipped = [{"path": path, "reason": reason} for path, reason in found.skipped]
     told = {"out": str(out), **console.summary(found.clips), "skipped": skipped}
     console.show(told, as_json, console.lines({**told, "skipped": len(skipped)}))

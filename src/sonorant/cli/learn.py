@@ -1,7 +1,9 @@
 """Commands that train, and the one that tells where the time goes."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +11,28 @@ from sonorant import console
 from sonorant.cli.app import app
 from sonorant.console import AsJson, Configuration, Out, Overrides, Quiet
 
+if TYPE_CHECKING:
+    from sonorant.recipes.settings import PretrainConfig
+
 
 @app.command()
 def pretrain(
-    config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
+    config: Configuration,
+    overrides: Overrides = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="10m or 1.5h: what CONFIG, then a folder of recordings or a manifest, is worth. The method, "
+            "the number of processes and what is held out to score checkpoints are chosen.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn a representation from untranscribed speech; the same command continues an interrupted run.
+
+    Example: `sonorant pretrain recordings/ --budget 1h`
 
     Example: `sonorant pretrain best_rq data.manifest=speech.jsonl train.minutes=60`
 
@@ -25,10 +43,24 @@ def pretrain(
     from sonorant.recipes.settings import PretrainConfig
     from sonorant.recipes.shipped import shipped
 
-    settings = convert(load(shipped(config), overrides or ()), PretrainConfig)
+    if budget is None:
+        settings = convert(load(shipped(config), overrides or ()), PretrainConfig)
+    else:
+        settings = _planned(Path(config), budget, overrides or (), quiet)
     with console.continuable():
         best = run(settings, quiet=quiet)
     console.show({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
+
+
+def _planned(source: Path, budget: str, overrides: Sequence[str], quiet: bool) -> "PretrainConfig":
+    from sonorant.recipes.budget import plan, told
+
+    with console.progress("looking at files", quiet) as bar:
+        planned = plan(source, budget, overrides, progress=bar)
+    console.tell_skipped(planned.skipped)
+    if not quiet:
+        print(told(planned), file=sys.stderr)
+    return planned.config
 
 
 @app.command()
