@@ -8,7 +8,7 @@ A pass goes from files to features or transcripts. Real-time factors are wall se
 beside them stand the character error rate (with --run), the relative error of the features against PyTorch
 in fp32, and the most memory that the process held. Where `make peers` has put faster-whisper, that
 transcribes the same clips beside a run, with Whisper tiny.en: another model, learned from 680,000 hours,
-for scale. Rows go to results/inference-DATE.jsonl.
+for scale. Rows go to results/inference-DATE.jsonl, with a page.
 Needs the extra `onnx`. Fewer threads: OMP_NUM_THREADS=1.
 """
 
@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ from infer import ENCODERS, encoder, recogniser, windows  # noqa: E402
 
 from sonorant.data.manifest import read, write  # noqa: E402
 from sonorant.data.text import normalize  # noqa: E402
-from sonorant.evaluate.rows import Row, write_rows  # noqa: E402
+from sonorant.evaluate.rows import Row, table, write_rows  # noqa: E402
 from sonorant.evaluate.wer import character_error_rate  # noqa: E402
 from sonorant.nn.int8 import has_vnni  # noqa: E402
 from sonorant.recipes.export import Features, LogProbabilities, write_network  # noqa: E402
@@ -132,7 +131,7 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
                 if task["engine"] == "faster-whisper"
                 else f"{Path(subject).name}, {each.name}",
                 "work": work,
-                "factor": median(factors),
+                "factor": float(np.median(factors)),
                 "low": low,
                 "high": high,
                 "rounds": rounds,
@@ -210,7 +209,11 @@ def main() -> None:
                     written += rows(result)
                     print(json.dumps(result), flush=True)
     if not options.dry:
-        write_rows(RESULTS / f"inference-{datetime.now(UTC):%Y-%m-%d}.jsonl", written)
+        file = RESULTS / f"inference-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+        write_rows(file, written)
+        command = " ".join(["python benchmarks/inference.py", *sys.argv[1:]])
+        head = f"# Inference\n\n`{command}`, commit {written[0].commit}, {written[0].machine}.\n\n"
+        file.with_suffix(".md").write_text(head + table(written) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":

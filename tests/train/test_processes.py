@@ -13,6 +13,7 @@ import torch
 
 from sonorant.train import distributed, processes
 from sonorant.train.processes import ProcessError, alone, together
+from sonorant.train.shared import memory
 
 
 def exchange(found: list[object]) -> None:
@@ -74,7 +75,7 @@ def add(found: list[tuple[bool, list[torch.Tensor]]]) -> None:
         if turn % 2 and rank:
             time.sleep(0.05)  # one is ahead
         distributed.sum_gradients(tensors)
-        found.append((processes.memory()._places.shape[2] > 0, tensors))
+        found.append((memory()._places.shape[2] > 0, tensors))
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sonorant.train import torchrun
-from sonorant.train.processes import memory, together
+from sonorant.train.processes import together
+from sonorant.train.shared import memory
 
 T = TypeVar("T")
 BUCKET = 2**23  # numbers that are sent at once

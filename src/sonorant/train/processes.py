@@ -16,13 +16,12 @@ from multiprocessing.context import SpawnProcess
 import torch
 import torch.distributed as dist
 
-from sonorant.train.shared import SharedMemory
+from sonorant.train.shared import sharing
 
 HOST = "127.0.0.1"
 PATIENCE = timedelta(minutes=30)  # of processes that wait for one that validates
 STARTING, ENDING = 300.0, 60.0  # seconds that a process may take to be there, and to end once the first has
 _threads = 0  # to share out; 0 while nothing is shared
-_memory: SharedMemory | None = None  # of the processes that are together now
 
 
 class ProcessError(ValueError):
@@ -37,11 +36,11 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
     Whatever the caller's end, the others end with it. ProcessError: one of them is gone; what made it fail,
     if it could tell, is raised instead.
     """
-    global _threads, _memory
+    global _threads
     store = dist.TCPStore(  # type: ignore[attr-defined]
         HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
     )
-    _threads, _memory = torch.get_num_threads(), SharedMemory()
+    _threads = torch.get_num_threads()
     shared = max(1, _threads // count)
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads that do not run
     others: list[tuple[SpawnProcess, Connection]] = []
@@ -56,7 +55,8 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
             _await(pipe)
         torch.set_num_threads(shared)
         dist.init_process_group("gloo", store=store, rank=0, world_size=count, timeout=PATIENCE)
-        yield
+        with sharing():
+            yield
         _join(others)
     except RuntimeError as error:  # so gloo tells of a lost connection
         cause = _cause(others)
@@ -72,7 +72,7 @@ def together(count: int, work: Callable[[], object]) -> Iterator[None]:
         if dist.is_initialized():
             dist.destroy_process_group()
         torch.set_num_threads(_threads)
-        _threads, _memory = 0, None
+        _threads = 0
         for process, pipe in others:
             process.kill()  # one that is stopped does not hear anything else
             process.join()
@@ -90,24 +90,18 @@ def alone() -> Iterator[None]:
         torch.set_num_threads(shared)
 
 
-def memory() -> SharedMemory | None:
-    """What the processes that were started here share."""
-    return _memory
-
-
 def _other(
     work: Callable[[], object], rank: int, count: int, port: int, threads: int, pipe: Connection
 ) -> None:
     """The life of a process that was started. What goes wrong is for the first one to tell."""
-    global _memory
-    _memory = SharedMemory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first one, which ends this one
     torch.set_num_threads(threads)
     try:
         store = dist.TCPStore(HOST, port, is_master=False, timeout=PATIENCE)  # type: ignore[attr-defined]
         pipe.send(True)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
-        work()
+        with sharing():
+            work()
     except Exception as error:  # noqa: BLE001 (it is raised in the first process)
         with suppress(OSError):  # the first one may be gone itself
             pipe.send(error)

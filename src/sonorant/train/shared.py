@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,6 +11,25 @@ import torch.distributed as dist
 from torch import Tensor
 
 RAM = Path("/dev/shm")  # noqa: S108 (a file system in memory; the file has no name once all have it open)
+
+
+_memory: "SharedMemory | None" = None
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """All processes of the group are on this machine, as long as this lasts: sums go through memory."""
+    global _memory
+    _memory = SharedMemory()
+    try:
+        yield
+    finally:
+        _memory = None
+
+
+def memory() -> "SharedMemory | None":
+    """What the processes of the group share, if all of them are on this machine."""
+    return _memory
 
 
 class SharedMemory:

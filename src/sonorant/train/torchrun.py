@@ -4,13 +4,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from sonorant.train.processes import PATIENCE, ProcessError
+from sonorant.train.shared import sharing
 
 PORT = "sonorant/port"
 
@@ -26,8 +27,11 @@ def joined() -> Iterator[None]:
         dist.init_process_group(backend, store=_store(rank), rank=rank, world_size=world, timeout=PATIENCE)
     else:
         dist.init_process_group(backend, timeout=PATIENCE)
+    # gloo's sockets are slow beside memory, where all processes have the same
+    here = os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
     try:
-        yield
+        with sharing() if here and backend == "gloo" else nullcontext():
+            yield
     finally:
         dist.destroy_process_group()
 
