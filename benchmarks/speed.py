@@ -46,14 +46,15 @@ QUICK_ROUNDS = 3
 ENVIRONMENTS = {
     "transformers": "transformers",
     "speechbrain": "speechbrain",
+    "fairseq": "fairseq",
     "s3prl": "s3prl",
     "scikit-learn": "clusters",
     "faiss": "clusters",
     "lightly": "lightly",
 }
 WORKS: dict[str, dict[str, str]] = {
-    "wav2vec2": {"transformers": "wav2vec2", "speechbrain": "wav2vec2"},
-    "hubert": {"transformers": "hubert"},
+    "wav2vec2": {"transformers": "wav2vec2", "fairseq": "wav2vec2", "speechbrain": "wav2vec2"},
+    "hubert": {"transformers": "hubert", "fairseq": "hubert"},
     "best_rq": {"speechbrain": "best_rq"},
     "apc": {"s3prl": "apc"},
     "mockingjay": {"s3prl": "mockingjay"},
