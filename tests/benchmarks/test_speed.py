@@ -172,4 +172,4 @@ def test_what_is_asked_for_is_chosen(monkeypatch, capsys):
     assert asked(quick=True) == [("wav2vec2", "tiny", "transformers")]
     assert asked(works=["ntxent", "apc"]) == [("ntxent", "tiny", "lightly")]
     assert "apc: s3prl is not installed: make peers" in capsys.readouterr().err
-    assert asked(works=["hubert"], sizes=["base"]) == [("hubert", "base", "transformers")]
+    assert asked(works=["ctc"], sizes=["base"]) == [("ctc", "base", "transformers")]
