@@ -39,7 +39,9 @@ def layers():
         "feedforward.0": theirs.linear1,
         "feedforward.3": theirs.linear2,
     }
-    pairs |= {f"{name}.{key}": getattr(each, key) for name, each in modules.items() for key in each.state_dict()}
+    pairs |= {
+        f"{name}.{key}": getattr(each, key) for name, each in modules.items() for key in each.state_dict()
+    }
     ours.load_state_dict(pairs)
     return ours, theirs
 
@@ -52,7 +54,9 @@ def test_a_layer_is_pytorchs_with_the_same_weights(layers):
     known = torch.arange(7) < lengths[:, None]
     causal = torch.ones(5, 5, dtype=torch.bool).tril()
     with torch.no_grad():  # else it computes in single precision
-        found, _ = ours(values, None, causal[None, None], ours.cross.split(memory), known[:, None, None], None)
+        found, _ = ours(
+            values, None, causal[None, None], ours.cross.split(memory), known[:, None, None], None
+        )
     expected = theirs(values, memory, tgt_mask=~causal, memory_key_padding_mask=~known)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     assert (found - values).abs().max() > 0.1

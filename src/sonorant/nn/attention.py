@@ -40,9 +40,7 @@ class SelfAttention(nn.Module):
         self, values: Float[Tensor, "batch time dim"], angles: Angles | None
     ) -> tuple[Float[Tensor, "batch heads time width"], KeysValues]:
         """The steps' queries, and their keys and values."""
-        queries, keys, content = (
-            self.inward(values).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )
+        queries, keys, content = self.inward(values).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if angles is not None:
             queries, keys = rotate(queries, angles), rotate(keys, angles)
         return queries, (keys, content)

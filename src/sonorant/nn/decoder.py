@@ -85,9 +85,7 @@ class Decoder(nn.Module):
         none = known[0][0].new_zeros(shape)
         return Cache(known, key_mask(memory), tuple((none, none) for _ in layers))
 
-    def step(
-        self, labels: Int[Tensor, " rows"], cache: Cache
-    ) -> tuple[Float[Tensor, "rows labels"], Cache]:
+    def step(self, labels: Int[Tensor, " rows"], cache: Cache) -> tuple[Float[Tensor, "rows labels"], Cache]:
         """ln p of what comes behind one more label of each hypothesis, as `forward` has it."""
         place = cache.past[0][0].shape[2]
         cosines, sines = rotary_angles(place + 1, self.width, device=labels.device)

@@ -13,8 +13,8 @@ where B drops repeated labels, then blanks. What of the encoder is trained when,
 
 With `intermediate_layers` the same linear layer reads lower layers in training, too (Lee and Watanabe,
 "Intermediate Loss Regularization for CTC-based Speech Recognition", ICASSP 2021,
-https://arxiv.org/abs/2102.03216): the loss is (1 - w) O plus w times the mean of the lower layers' O. They are
-read as the context gives them, without a normalisation of their own.
+https://arxiv.org/abs/2102.03216): the loss is (1 - w) O plus w times the mean of the lower layers' O. Layers
+are read as the context gives them, without a normalisation of their own.
 """
 
 from collections.abc import Sequence
