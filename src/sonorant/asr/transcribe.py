@@ -109,12 +109,12 @@ def transcribe_blocks(
         pieces = windows(frames, round(config.window_seconds / seconds_per_frame))
         yield from words(tokens(pieces, config.beam, scorer), recogniser.vocabulary, seconds_per_frame)
         return
-    offset = 0
+    seconds = 0.0
     for piece in sentences(frames, recogniser):
         (found,) = spoken([piece], recogniser, config.beam, scorer)
         for word in found:
-            yield replace(word, start=word.start + offset, end=word.end + offset)
-        offset += len(piece) * seconds_per_frame
+            yield replace(word, start=word.start + seconds, end=word.end + seconds)
+        seconds += len(piece) * seconds_per_frame
 
 
 def spoken(
@@ -131,7 +131,7 @@ def spoken(
     cut = [list(sentences([frames], recogniser)) for frames in utterances]
     pieces = [piece for parts in cut for piece in parts]
     searched = iter(recogniser.decoder.tokens(pieces, width=width or 1, scorer=scorer))
-    result = []
+    result: list[list[Word]] = []
     for parts in cut:
         result.append([])
         offset = 0

@@ -124,9 +124,9 @@ def recognise(
     audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
     short = [clip for clip in audible if clip.seconds <= LONG]
     done = 0
-    for found in posteriors(short, recogniser):
-        texts |= dict(zip(found, said(list(found.values()), recogniser, width, scorer), strict=True))
-        done += len(found)
+    for batch in posteriors(short, recogniser):
+        texts |= dict(zip(batch, said(list(batch.values()), recogniser, width, scorer), strict=True))
+        done += len(batch)
         if progress is not None:
             progress(done, len(audible))
     search = TranscribeConfig(beam=width)
