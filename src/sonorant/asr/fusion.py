@@ -201,9 +201,8 @@ class _Pieces:
 
     def added(self, state: Any) -> Float[ndarray, " labels"]:
         first, begun = state
-        known: dict[tuple[int, ...], tuple[Any, float]] = {
-            (): (first, 0.0)
-        }  # behind what pieces begin with, which many share
+        # behind what pieces begin with, which many share
+        known: dict[tuple[int, ...], tuple[Any, float]] = {(): (first, 0.0)}
         rows: dict[tuple[int, ...], Float[ndarray, " labels"]] = {}
         pieces = self._characters[begun]
         for piece in pieces:

@@ -30,6 +30,7 @@ from sonorant.encoders.tuning import TuningConfig, checked_labels, layer_of, tun
 from sonorant.health import Sign, all_blank
 from sonorant.nn.ctc import blank_share, ctc_losses, fitting
 from sonorant.nn.decoder import EDGE, Decoder, DecoderConfig
+from sonorant.nn.dropout import Dropout
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Loss, Padded
 
@@ -55,7 +56,7 @@ class Seq2Seq(Objective):
     def __init__(self, encoder: Encoder, config: Config) -> None:
         super().__init__(encoder)
         self.config = config
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(encoder.context.dim, config.labels)
         self.decoder = Decoder(config.decoder, labels=config.labels, memory_dim=encoder.context.dim)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
