@@ -50,6 +50,7 @@ class Batch:
     seeds: tuple[int, ...]
     labels: Padded | None = None  # batch labels, for the supervised objectives
     ids: tuple[str, ...] = ()
+    weights: Float[Tensor, "batch labels"] | None = None  # of the labels in a loss that has one for each
 
     @property
     def seed(self) -> int:
@@ -63,7 +64,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         labels = None if self.labels is None else self.labels.to(device)
-        return replace(self, inputs=self.inputs.to(device), labels=labels)
+        weights = None if self.weights is None else self.weights.to(device)
+        return replace(self, inputs=self.inputs.to(device), labels=labels, weights=weights)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ FROZEN = {
     ],
     "transcribe": [
         *["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],
-        *["--lm", "--lm-weight", "--word-bonus", "--hot-words"],
+        *["--lm", "--lm-weight", "--word-bonus", "--hot-words", "--ctc-weight"],
     ],
     "lm": ["text", "--out", "-o", "--order", "--characters", "--test", "--normalisation", "--json"],
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],

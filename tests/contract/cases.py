@@ -51,6 +51,8 @@ CONTEXTS = {
 # parts that no method treats otherwise meet some methods and partners; their own tests meet all encoders
 ALONE = {"sinc": {"qrnn"}, "pointwise": {"log_mel"}, "qrnn": {"sinc", "log_mel"}, "qrnn_causal": {"log_mel"}}
 SOME = ("apc", "ctc", "pase", "vicreg")
+RECOGNISERS = ("ctc", "seq2seq")
+SMALL_DECODER = {"dim": 16, "layers": 1, "heads": 2, "feedforward": 16, "dropout": 0.0}
 LABELS = 9
 
 
@@ -76,15 +78,17 @@ class Case:
         )
         settings = load(shipped(self.objective))["objective"]
         settings = {"name": self.objective, **settings}
-        if self.objective == "ctc":
+        if self.objective in RECOGNISERS:
             # what fine-tuning freezes and drops is not what the contract is about
             settings |= {"labels": LABELS, "freeze_frontend": False, "freeze_context": 0, "dropout": 0.0}
             settings |= {"channel_mask_probability": 0.0}
+        if self.objective == "seq2seq":
+            settings |= {"decoder": SMALL_DECODER}
         if "top_layers" in settings:
             settings |= {"top_layers": 2}  # all there are
         if "queue" in settings:
             settings |= {"queue": 64}  # among many more, four utterances can hardly be told
-        if "decoder" in settings:
+        elif "decoder" in settings:
             settings |= {"decoder": [8, 6, 4], "hidden": 16, "transform": 512}
         objective = objective_config(override(settings, words)).build(encoder)
         objective.prepare([batch()])

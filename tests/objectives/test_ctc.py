@@ -13,6 +13,7 @@ from sonorant.encoders.convolutions import ConvolutionsConfig
 from sonorant.encoders.log_mel import LogMelConfig
 from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.transformer import TransformerConfig
+from sonorant.encoders.tuning import masked
 from sonorant.objective import objective_config
 from sonorant.objectives.ctc import Config
 from sonorant.types import Batch, Padded, pad
@@ -127,15 +128,15 @@ def test_masked_frames_are_the_embedding_and_masked_channels_are_zero():
     batch = speech(1.0)
     frames = Padded(torch.ones(1, 49, 16), torch.tensor([49]))
     times = objective(**settings, channel_mask_probability=0.0)
-    masked = times._mask(frames, batch).values[0]
-    hidden = (masked == times.mask_embedding).all(1)
+    found = masked(frames, times.config, batch, times.mask_embedding).values[0]
+    hidden = (found == times.mask_embedding).all(1)
     assert 0 < hidden.sum() < 49
-    assert (masked[~hidden] == 1).all()
+    assert (found[~hidden] == 1).all()
     channels = objective(**settings, time_mask_probability=0.0)
-    masked = channels._mask(frames, batch).values[0]
-    zero = (masked == 0).all(0)
+    found = masked(frames, channels.config, batch, channels.mask_embedding).values[0]
+    zero = (found == 0).all(0)
     assert 0 < zero.sum() < 16
-    assert (masked[:, ~zero] == 1).all()
+    assert (found[:, ~zero] == 1).all()
 
 
 def test_the_head_reads_the_layer_that_it_is_told():
@@ -147,6 +148,16 @@ def test_the_head_reads_the_layer_that_it_is_told():
         torch.testing.assert_close(model.log_probabilities(batch.inputs).values, expected)
     with pytest.raises(ValueError, match=r"objective.layer: 2 .* 0 to 1"):
         objective(layer=2)(batch)
+
+
+def test_the_head_reads_lower_layers_too_while_it_is_trained():
+    batch = speech(1.0, 0.6)
+    plain = [objective(**UNMASKED, layer=layer)(batch).total.item() for layer in (0, 1)]
+    both = objective(**UNMASKED, intermediate_layers=(0,), intermediate_weight=0.4)
+    assert both(batch).total.item() == pytest.approx(0.6 * plain[1] + 0.4 * plain[0], rel=1e-5)
+    assert both.eval()(batch).total.item() == pytest.approx(plain[1], rel=1e-5)
+    with pytest.raises(ValueError, match=r"objective.intermediate_layers: 2 .* 0 to 1"):
+        objective(intermediate_layers=(2,))(batch)
 
 
 def test_an_utterance_too_short_for_its_labels_adds_nothing():

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sonorant.asr.vocabulary import BLANK, SPACE, Vocabulary
+from sonorant.asr.vocabulary import BLANK, Spelling
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Token:
 class Word:
     """A word, in seconds from the start of the audio.
 
-    It lasts from the first frame that shows one of its characters to the last one. Confidence is the
-    geometric mean of its characters' posteriors: 1 is certain.
+    It lasts from the first frame that shows one of its labels to the last one. Confidence is the geometric
+    mean of its labels' own: 1 is certain.
     """
 
     text: str
@@ -86,24 +86,25 @@ def _runs(log_probabilities: Float[ndarray, "time labels"], path: Int[ndarray, "
     ]
 
 
-def words(tokens: Iterable[Token], vocabulary: Vocabulary, seconds_per_frame: float) -> Iterator[Word]:
-    """The words that the spaces among the tokens separate, each as soon as it has ended."""
-    characters: list[Token] = []
+def words(tokens: Iterable[Token], vocabulary: Spelling, seconds_per_frame: float) -> Iterator[Word]:
+    """The words that the spaces in what the tokens write separate, each as soon as it has ended."""
+    written: list[Token] = []
     for token in tokens:
-        if token.label != SPACE:
-            characters.append(token)
-        elif characters:
-            yield _word(characters, vocabulary, seconds_per_frame)
-            characters = []
-    if characters:
-        yield _word(characters, vocabulary, seconds_per_frame)
+        piece = vocabulary.piece(token.label)
+        if piece.startswith(" ") and written:
+            yield _word(written, vocabulary, seconds_per_frame)
+            written = []
+        if piece != " ":
+            written.append(token)
+    if written:
+        yield _word(written, vocabulary, seconds_per_frame)
 
 
-def _word(characters: Sequence[Token], vocabulary: Vocabulary, seconds_per_frame: float) -> Word:
-    confidences = np.array([token.confidence for token in characters])
+def _word(tokens: Sequence[Token], vocabulary: Spelling, seconds_per_frame: float) -> Word:
+    confidences = np.array([token.confidence for token in tokens])
     return Word(
-        text=vocabulary.decode([token.label for token in characters]),
-        start=characters[0].start * seconds_per_frame,
-        end=characters[-1].end * seconds_per_frame,
+        text=vocabulary.decode([token.label for token in tokens]),
+        start=tokens[0].start * seconds_per_frame,
+        end=tokens[-1].end * seconds_per_frame,
         confidence=float(np.exp(np.log(confidences.clip(min=1e-10)).mean())),
     )

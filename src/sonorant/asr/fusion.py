@@ -5,8 +5,9 @@ A labelling's score is its CTC log probability plus, for each of its words w beh
     weight * ln p(w | h) + word_bonus [- unknown_penalty: w is unknown] [+ hot_bonus: w is hot]
 
 and weight * ln p(</s> | h) at the end; with a model of characters the probabilities are those of characters.
-Inside a word the search already counts on the likeliest word that starts as it does, and on a share of the
-bonus of a hot one; what was too much is taken back when the word is known. So the sum never depends on it.
+Subwords add what their characters add. Inside a word the search already counts on the likeliest word that
+starts as it does, and on a share of the bonus of a hot one; what was too much is taken back when the word is
+known. So the sum never depends on it.
 """
 
 import math
@@ -19,7 +20,8 @@ from msgspec import Meta
 from numpy import ndarray
 
 from sonorant.asr.beam import Scorer
-from sonorant.asr.vocabulary import SPACE, Vocabulary, VocabularyError
+from sonorant.asr.subwords import Subwords
+from sonorant.asr.vocabulary import SPACE, Spelling, Vocabulary, VocabularyError
 from sonorant.config import Config
 from sonorant.lm.arpa import BEGIN, END, UNKNOWN
 from sonorant.lm.model import UNLIKELY, LanguageModel
@@ -39,7 +41,7 @@ class FusionConfig(Config, frozen=True, kw_only=True):
 
 
 def fusion(
-    vocabulary: Vocabulary,
+    vocabulary: Spelling,
     model: LanguageModel | None = None,
     *,
     hot_words: Iterable[str] = (),
@@ -47,6 +49,10 @@ def fusion(
 ) -> Scorer:
     """The scorer for a recogniser's labels. VocabularyError: a hot word cannot be written with them."""
     config = config or FusionConfig()
+    if not isinstance(vocabulary, Vocabulary):
+        assert isinstance(vocabulary, Subwords)
+        spelled = Vocabulary(vocabulary.characters, vocabulary.normalisation)
+        return _Pieces(vocabulary, spelled, fusion(spelled, model, hot_words=hot_words, config=config))
     hot = frozenset(word for each in hot_words for word in _spelled(each, vocabulary))
     if model is not None and WORD_BREAK in model.unigrams:
         return _Both((_Words(vocabulary, None, hot, config), _Characters(vocabulary, model, config.weight)))
@@ -180,3 +186,47 @@ class _Both:
 
     def end(self, state: Any) -> float:
         return sum(scorer.end(each) for scorer, each in zip(self._scorers, state, strict=True))
+
+
+class _Pieces:
+    """A scorer of characters for subwords. A state is that one's, and whether anything has been written: no
+    space stands in front of the first word."""
+
+    def __init__(self, vocabulary: Subwords, spelled: Vocabulary, scorer: Scorer) -> None:
+        self._scorer = scorer
+        inside = [_spelling(piece, spelled) for piece in vocabulary.pieces]
+        first = [piece[1:] if piece[:1] == (SPACE,) else piece for piece in inside]
+        self._characters = first, inside
+        self.start: Any = scorer.start, False
+
+    def added(self, state: Any) -> Float[ndarray, " labels"]:
+        first, begun = state
+        # behind what pieces begin with, which many share
+        known: dict[tuple[int, ...], tuple[Any, float]] = {(): (first, 0.0)}
+        rows: dict[tuple[int, ...], Float[ndarray, " labels"]] = {}
+        pieces = self._characters[begun]
+        for piece in pieces:
+            for place, label in enumerate(piece):
+                before, through = piece[:place], piece[: place + 1]
+                if through not in known:
+                    behind, total = known[before]
+                    if before not in rows:
+                        rows[before] = self._scorer.added(behind)
+                    known[through] = self._scorer.step(behind, label), total + float(rows[before][label])
+        return np.array([known[piece][1] for piece in pieces])
+
+    def step(self, state: Any, label: int) -> Any:
+        behind, begun = state
+        characters = self._characters[begun][label]
+        for character in characters:
+            behind = self._scorer.step(behind, character)
+        return behind, begun or bool(characters)
+
+    def end(self, state: Any) -> float:
+        return self._scorer.end(state[0])
+
+
+def _spelling(piece: str, vocabulary: Vocabulary) -> tuple[int, ...]:
+    """The labels of a piece's characters, with the space in front that starts a word."""
+    space = (SPACE,) if piece.startswith(" ") else ()
+    return (*space, *vocabulary.encode(piece))

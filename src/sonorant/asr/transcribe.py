@@ -4,26 +4,32 @@ The recogniser meets chunks that overlap. Of each chunk only the middle counts, 
 a chunk's last `margin` and the next one's first are computed twice and trusted once. The frames are joined on
 one grid, as if the recogniser had met the whole recording, and decoded a window at a time; windows are cut
 where the blank is surest, so that no character is cut in two. For the greedy decoder the cut changes nothing.
+
+An attention decoder meets sentences, not streams: its windows are shorter, cut in the longest pause, and each
+is one sentence, to a language model too.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from msgspec import Meta
 from numpy import ndarray
 
+from sonorant.asr.attention import Attention
 from sonorant.asr.beam import Beam, Scorer
 from sonorant.asr.decode import Token, Word, greedy, words
-from sonorant.asr.vocabulary import BLANK, Vocabulary
+from sonorant.asr.vocabulary import BLANK, Spelling
 from sonorant.config import Config
 from sonorant.data.audio import blocks
 from sonorant.data.chunks import overlapping
 from sonorant.types import Padded
+
+SENTENCE = 15.0  # seconds that an attention decoder meets at once, about: few that it learned from are longer
 
 
 class TranscribeConfig(Config, frozen=True, kw_only=True):
@@ -58,9 +64,14 @@ class Framing(Protocol):
 class Recogniser:
     """What transcribing needs of a model."""
 
-    log_probabilities: Callable[[Padded], Padded]  # waveforms to "batch time labels"
+    log_probabilities: Callable[[Padded], Padded]  # waveforms to "batch time labels", or as `decoder` has it
     frontend: Framing
-    vocabulary: Vocabulary
+    vocabulary: Spelling
+    decoder: Attention | None = None
+
+    @property
+    def seconds_per_frame(self) -> float:
+        return self.frontend.stride / self.frontend.rate
 
 
 @dataclass(frozen=True)
@@ -93,11 +104,44 @@ def transcribe_blocks(
     scorer: Scorer | None = None,
 ) -> Iterator[Word]:
     """The words of consecutive blocks of samples at the front end's rate, soon after they are spoken."""
-    frontend = recogniser.frontend
-    seconds_per_frame = frontend.stride / frontend.rate
-    frames = stitched(audio, recogniser, config)
-    pieces = windows(frames, round(config.window_seconds / seconds_per_frame))
-    return words(tokens(pieces, config.beam, scorer), recogniser.vocabulary, seconds_per_frame)
+    frames, seconds_per_frame = stitched(audio, recogniser, config), recogniser.seconds_per_frame
+    if recogniser.decoder is None:
+        pieces = windows(frames, round(config.window_seconds / seconds_per_frame))
+        yield from words(tokens(pieces, config.beam, scorer), recogniser.vocabulary, seconds_per_frame)
+        return
+    seconds = 0.0
+    for piece in sentences(frames, recogniser):
+        (found,) = spoken([piece], recogniser, config.beam, scorer)
+        for word in found:
+            yield replace(word, start=word.start + seconds, end=word.end + seconds)
+        seconds += len(piece) * seconds_per_frame
+
+
+def spoken(
+    utterances: Sequence[Float[ndarray, "_time width"]],
+    recogniser: Recogniser,
+    width: int | None,
+    scorer: Scorer | None = None,
+) -> list[list[Word]]:
+    """The words of each utterance's frames: by a beam of that width, or else greedily."""
+    vocabulary, seconds_per_frame = recogniser.vocabulary, recogniser.seconds_per_frame
+    if recogniser.decoder is None:
+        each = (tokens([frames], width, scorer) for frames in utterances)
+        return [list(words(found, vocabulary, seconds_per_frame)) for found in each]
+    cut = [list(sentences([frames], recogniser)) for frames in utterances]
+    pieces = [piece for parts in cut for piece in parts]
+    searched = iter(recogniser.decoder.tokens(pieces, width=width or 1, scorer=scorer))
+    result: list[list[Word]] = []
+    for parts in cut:
+        result.append([])
+        offset = 0
+        for piece in parts:
+            moved = [
+                replace(token, start=token.start + offset, end=token.end + offset) for token in next(searched)
+            ]
+            result[-1] += words(moved, vocabulary, seconds_per_frame)
+            offset += len(piece)
+    return result
 
 
 def stitched(
@@ -125,7 +169,7 @@ def stitched(
 
 def _infer(samples: Float[ndarray, " samples"], recogniser: Recogniser) -> Float[ndarray, "time labels"]:
     if recogniser.frontend.frames(len(samples)) < 1:
-        return np.zeros((0, len(recogniser.vocabulary)), dtype=np.float32)
+        return np.zeros((0, 0), dtype=np.float32)
     inputs = Padded(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
     with torch.inference_mode():
         result = recogniser.log_probabilities(inputs)
@@ -137,18 +181,50 @@ def windows(
     pieces: Iterable[Float[ndarray, "_time labels"]], length: int
 ) -> Iterator[Float[ndarray, "_time labels"]]:
     """The same frames in stretches of half to about the whole `length`, cut behind a blank."""
-    pending: list[Float[ndarray, "_time labels"]] = []
+    return _windows(pieces, length, _cut)
+
+
+def sentences(
+    pieces: Iterable[Float[ndarray, "_time width"]], recogniser: Recogniser
+) -> Iterator[Float[ndarray, "_time width"]]:
+    """The same frames in stretches of half to about the whole `SENTENCE`, cut in the longest pause."""
+    labels, length = len(recogniser.vocabulary), round(SENTENCE / recogniser.seconds_per_frame)
+    separators = [
+        label for label in range(labels) if label == BLANK or recogniser.vocabulary.piece(label) == " "
+    ]
+
+    def pause(frames: Float[ndarray, "time width"], first: int) -> int:
+        return _pause(np.isin(frames[:length, :labels].argmax(1), separators), first)
+
+    return _windows(pieces, length, pause)
+
+
+def _windows(
+    pieces: Iterable[Float[ndarray, "_time width"]],
+    length: int,
+    cutter: Callable[[Float[ndarray, "time width"], int], int],
+) -> Iterator[Float[ndarray, "_time width"]]:
+    pending: list[Float[ndarray, "_time width"]] = []
     for piece in pieces:
         pending.append(piece)
         while sum(map(len, pending)) > length:
             frames = np.concatenate(pending)
-            cut = _cut(frames, max(length // 2, 1))
+            cut = cutter(frames, max(length // 2, 1))
             pending = [frames[cut:]] if cut else [frames]
             if not cut:
                 break
             yield frames[:cut]
     if pending:
         yield np.concatenate(pending)
+
+
+def _pause(silent: Bool[ndarray, " time"], first: int) -> int:
+    """The middle of the longest stretch of silent frames from frame `first` on; without one, their end."""
+    changes = np.flatnonzero(np.diff(silent[first:], prepend=False, append=False)).reshape(-1, 2)
+    if not len(changes):
+        return len(silent)
+    start, end = changes[np.diff(changes)[:, 0].argmax()]
+    return first + int(start + end) // 2
 
 
 def _cut(frames: Float[ndarray, "time labels"], first: int) -> int:

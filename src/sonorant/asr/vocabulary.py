@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from sonorant.data.manifest import Clip
 from sonorant.data.text import composed, normalize
@@ -71,28 +72,20 @@ class Vocabulary:
 
     def labels(self, clip: Clip, *, skip_unknown: bool = False) -> list[int]:
         """The labels of a clip's text. VocabularyError names the clip: no text, or an unknown character."""
-        if clip.text is None:
-            raise VocabularyError(
-                f"{clip.id}: has no text (give the clip one in the manifest, or leave it out)"
-            )
-        try:
-            return self.encode(clip.text, skip_unknown=skip_unknown)
-        except VocabularyError as error:
-            raise VocabularyError(f"{clip.id}: {error}") from error
+        return labels_of(clip, self, skip_unknown=skip_unknown)
+
+    def piece(self, label: int) -> str:
+        """What a label writes."""
+        return " " if label == SPACE else self.characters[label - 2]
 
     def decode(self, labels: Sequence[int]) -> str:
         """The text of labels without blanks. VocabularyError: a label that stands for no character."""
-        for label in labels:
-            if not SPACE <= label < len(self):
-                raise VocabularyError(f"label {label} is not between {SPACE} and {len(self) - 1}")
-        return "".join(" " if label == SPACE else self.characters[label - 2] for label in labels)
+        check_labels(labels, len(self))
+        return "".join(map(self.piece, labels))
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as JSON, whole or not at all."""
-        content = {"normalisation": self.normalisation, "characters": list(self.characters)}
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf8")
-        partial.replace(path)
+        write_json(path, {"normalisation": self.normalisation, "characters": list(self.characters)})
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
@@ -104,3 +97,48 @@ class Vocabulary:
             raise VocabularyError(f"{path}: cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise VocabularyError(f"{path}: not a vocabulary: {error}") from error
+
+
+class Spelling(Protocol):
+    """What characters and subwords have in common."""
+
+    @property
+    def characters(self) -> tuple[str, ...]: ...  # visible ones
+
+    def __len__(self) -> int: ...
+
+    def normalise(self, text: str) -> str: ...
+
+    def encode(self, text: str, *, skip_unknown: bool = False) -> list[int]: ...
+
+    def labels(self, clip: Clip, *, skip_unknown: bool = False) -> list[int]: ...
+
+    def piece(self, label: int) -> str: ...
+
+    def decode(self, labels: Sequence[int]) -> str: ...
+
+    def save(self, path: Path) -> None: ...
+
+
+def labels_of(clip: Clip, vocabulary: Spelling, *, skip_unknown: bool) -> list[int]:
+    """The labels of a clip's text. VocabularyError names the clip: no text, or an unknown character."""
+    if clip.text is None:
+        raise VocabularyError(f"{clip.id}: has no text (give the clip one in the manifest, or leave it out)")
+    try:
+        return vocabulary.encode(clip.text, skip_unknown=skip_unknown)
+    except VocabularyError as error:
+        raise VocabularyError(f"{clip.id}: {error}") from error
+
+
+def check_labels(labels: Sequence[int], size: int) -> None:
+    """VocabularyError: one of them is not among the labels of a vocabulary of this size, or is the blank."""
+    for label in labels:
+        if not BLANK < label < size:
+            raise VocabularyError(f"label {label} is not between {BLANK + 1} and {size - 1}")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf8")
+    partial.replace(path)

@@ -67,7 +67,7 @@ def _planned(source: Path, budget: str, overrides: Sequence[str], quiet: bool) -
 def finetune(
     config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
-    """Make a recogniser of a pretrained encoder and transcribed speech (CTC over characters).
+    """Make a recogniser of a pretrained encoder and transcribed speech: `ctc`, or with attention, `seq2seq`.
 
     With `from_scratch=true` the encoder keeps its shape and gets new weights: a control.
 

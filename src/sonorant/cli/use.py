@@ -202,6 +202,10 @@ def transcribe(
     lm_weight: Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")] = 0.5,
     word_bonus: Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")] = 1.0,
     hot_words: Annotated[str | None, typer.Option(help="Words to expect, with commas between.")] = None,
+    ctc_weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of CTC beside an attention decoder. Default: as in training."),
+    ] = None,
 ) -> None:
     """Write down what is said, with the times of words in `json` and `srt`.
 
@@ -214,7 +218,7 @@ def transcribe(
 
     known = language(lm, hot_words, weight=lm_weight, word_bonus=word_bonus)
     for name, content in transcribe_all(
-        run, audio, form=form, width=beam, precision=precision, language=known
+        run, audio, form=form, width=beam, precision=precision, language=known, ctc_weight=ctc_weight
     ):
         if out is None:
             print(content, end="")

@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sonorant import __version__
+from sonorant.asr.vocabulary import Vocabulary
 from sonorant.config import ConfigError
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.objectives.ctc import CTC
 from sonorant.recipes.features import FRONTEND
 from sonorant.recipes.onnx import FEATURES, FRAMES, LENGTHS, LOG_PROBABILITIES, NEEDED, SAMPLES
-from sonorant.recipes.recognise import load_ctc
+from sonorant.recipes.recognise import load_network
 from sonorant.recipes.settings import best_checkpoint, load_encoder
 from sonorant.train import checkpoint
 from sonorant.types import Padded
@@ -94,7 +95,11 @@ def write_network(
 def _network(run: Path, layer: str | None) -> tuple[nn.Module, str, dict[str, str]]:
     folder = best_checkpoint(run)
     if layer is None and "pretrained" in checkpoint.read_config(folder):
-        recogniser, vocabulary = load_ctc(run)
+        recogniser, vocabulary = load_network(run)
+        if not (isinstance(recogniser, CTC) and isinstance(vocabulary, Vocabulary)):
+            raise ConfigError(
+                f"{run}: only CTC over characters can be exported (--layer exports its encoder)"
+            )
         labels = {
             "characters": json.dumps(vocabulary.characters, ensure_ascii=False),
             "normalisation": vocabulary.normalisation,

@@ -1,16 +1,18 @@
 """Fine-tuning: an encoder and some transcribed speech in, a recogniser out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sonorant.asr.vocabulary import Vocabulary
+from sonorant.asr.subwords import VocabularyConfig, learn, load_vocabulary
+from sonorant.asr.vocabulary import Spelling, VocabularyError
 from sonorant.config import ConfigError, builtins
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, Manifest, read
-from sonorant.objective import objective_config
+from sonorant.objective import ObjectiveConfig, objective_config
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import (
     FinetuneConfig,
@@ -23,10 +25,11 @@ from sonorant.recipes.settings import (
 from sonorant.train import checkpoint, distributed
 
 VOCABULARY = "vocabulary.json"
+RECOGNISERS = ("ctc", "seq2seq")
 
 
 def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
-    """Trains a CTC recogniser, or continues, and gives its best checkpoint.
+    """Trains a recogniser, or continues, and gives its best checkpoint.
 
     ConfigError: settings, transcripts or pretrained run do not go together.
     """
@@ -36,11 +39,12 @@ def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
 
 def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     """What a fine-tuning run trains, on what. ConfigError: as `finetune` has it."""
-    clips = transcribed(Path(config.data.manifest))
-    vocabulary = Vocabulary.of((clip.text or "" for clip in clips), normalisation=config.normalisation)
+    manifest = Path(config.data.manifest)
+    clips = transcribed(manifest)
+    vocabulary = learned(manifest, clips, config)
     if "labels" in config.objective:
         raise ConfigError("objective.labels: follows from the transcripts (leave it out)")
-    method = objective_config({"name": "ctc", **config.objective, "labels": len(vocabulary)})
+    method = recogniser_config(config.objective, len(vocabulary))
     if config.train.shard:
         raise ConfigError("train.shard: is for pretraining (leave it out)")
     settings = builtins(config)
@@ -55,7 +59,10 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
     validation = None
     if config.data.validation is not None:
-        validation = labelled_dataset(transcribed(Path(config.data.validation)), config.data, vocabulary)
+        held_out = Path(config.data.validation)
+        validation = labelled_dataset(transcribed(held_out), config.data, vocabulary)
+        if skipped := list(unspelled(held_out, vocabulary)):
+            say(f"{len(skipped)} texts lose characters that training never saw: {skipped[0]}", quiet=quiet)
     distributed.first(partial(_keep, vocabulary, Path(config.out)))
     return Job(
         run=Path(config.out),
@@ -68,13 +75,52 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     )
 
 
-def _keep(vocabulary: Vocabulary, run: Path) -> None:
+def recogniser_config(settings: Mapping[str, Any], labels: int) -> ObjectiveConfig:
+    """The settings of a recogniser, `ctc` where no name is given. ConfigError: it is none."""
+    named = {"name": "ctc", **settings, "labels": labels}
+    if named["name"] not in RECOGNISERS:
+        raise ConfigError(f"objective.name: {named['name']!r} is not one of {', '.join(RECOGNISERS)}")
+    return objective_config(named)
+
+
+def learned(manifest: Path, clips: Sequence[Clip], config: FinetuneConfig) -> Spelling:
+    """The vocabulary of a manifest's transcripts. ConfigError names the line of one that it cannot spell."""
+    kind = config.vocabulary or VocabularyConfig()
+    try:
+        vocabulary = learn((clip.text or "" for clip in clips), kind, normalisation=config.normalisation)
+    except VocabularyError as error:
+        raise ConfigError(f"{manifest}: {error}" if kind.size else str(error)) from error
+    for told in unspelled(manifest, vocabulary):
+        raise ConfigError(told)
+    return vocabulary
+
+
+def unspelled(manifest: Path, vocabulary: Spelling) -> Iterator[str]:
+    """Where a manifest has a text that does not come back from its labels, and why."""
+    with manifest.open("rb") as file:
+        lines = [number for number, line in enumerate(file, start=1) if line.strip()]
+    for number, clip in zip(lines, read(manifest), strict=True):
+        if clip.text is None:
+            continue
+        try:
+            written = vocabulary.decode(vocabulary.labels(clip))
+        except VocabularyError as error:
+            yield f"{manifest}:{number}: {error}"
+            continue
+        if written != vocabulary.normalise(clip.text):
+            yield (
+                f"{manifest}:{number}: {clip.id}: {clip.text!r} would be written {written!r} "
+                "(change the text, or leave the clip out)"
+            )
+
+
+def _keep(vocabulary: Spelling, run: Path) -> None:
     """Writes a run's vocabulary. ConfigError: training has begun with another one, which it needs."""
     file = run / VOCABULARY
     if file.exists() and checkpoint.latest(run) is not None:
-        if Vocabulary.load(file) != vocabulary:
+        if load_vocabulary(file) != vocabulary:
             raise ConfigError(
-                f"{run}: was begun with transcripts of other characters "
+                f"{run}: was begun with transcripts of other characters or subwords "
                 "(continue with the same ones, or choose another `out`)"
             )
     else:
@@ -91,6 +137,6 @@ def transcribed(path: Path) -> Manifest:
     return clips
 
 
-def labelled_dataset(clips: Sequence[Clip], config: DataConfig, vocabulary: Vocabulary) -> Dataset:
+def labelled_dataset(clips: Sequence[Clip], config: DataConfig, vocabulary: Spelling) -> Dataset:
     """Clips with the labels of their texts; characters that training never saw are skipped."""
     return Dataset(clips, config, lambda clip: vocabulary.labels(clip, skip_unknown=True))

@@ -9,8 +9,8 @@ import msgspec
 
 from sonorant.asr.beam import Scorer
 from sonorant.asr.fusion import WORD_BREAK, FusionConfig, fusion
-from sonorant.asr.transcribe import Recogniser, tokens
-from sonorant.asr.vocabulary import NORMALISATIONS, Vocabulary
+from sonorant.asr.transcribe import Recogniser
+from sonorant.asr.vocabulary import NORMALISATIONS, Spelling
 from sonorant.config import ConfigError
 from sonorant.data.manifest import read
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
@@ -19,7 +19,7 @@ from sonorant.lm.arpa import TextError
 from sonorant.lm.kneser_ney import estimate
 from sonorant.lm.model import LanguageModel, load, perplexity
 from sonorant.recipes.long import LONG
-from sonorant.recipes.recognise import posteriors, text
+from sonorant.recipes.recognise import posteriors, said
 
 BEAM = 32  # prefixes that are kept with a language model
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
@@ -34,7 +34,7 @@ class Language:
     hot_words: tuple[str, ...]
     config: FusionConfig
 
-    def scorer(self, vocabulary: Vocabulary) -> Scorer:
+    def scorer(self, vocabulary: Spelling) -> Scorer:
         return fusion(vocabulary, self.model, hot_words=self.hot_words, config=self.config)
 
 
@@ -125,17 +125,15 @@ def tune(
     vocabulary, model = recogniser.vocabulary, load(lm)
     clips = [clip for clip in read(manifest) if clip.text is not None and clip.seconds <= LONG]
     references = {clip.id: vocabulary.normalise(clip.text or "") for clip in clips}
-    frames = dict(posteriors(clips, recogniser))
+    frames = {name: rows for found in posteriors(clips, recogniser) for name, rows in found.items()}
     if not any(references[name] for name in frames):
         raise ConfigError(f"{manifest}: no clip of a minute at most has a text to tune on")
     grid = [(weight, bonus) for weight in WEIGHTS for bonus in WORD_BONUSES]
     settings = []
     for done, (weight, bonus) in enumerate(grid, start=1):
         scorer = fusion(vocabulary, model, config=FusionConfig(weight=weight, word_bonus=bonus))
-        pairs = [
-            (references[name], text(tokens([rows], width, scorer), vocabulary))
-            for name, rows in frames.items()
-        ]
+        found = said(list(frames.values()), recogniser, width, scorer)
+        pairs = [(references[name], text) for name, text in zip(frames, found, strict=True)]
         words, characters = word_error_rate(pairs).rate, character_error_rate(pairs).rate
         settings.append(Setting(weight, bonus, round(words, 4), round(characters, 4)))
         if progress is not None:

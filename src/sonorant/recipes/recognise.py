@@ -1,7 +1,7 @@
 """A recogniser from its run folder, and what it makes of files and of manifests."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,18 @@ from typing import Any
 from jaxtyping import Float
 from numpy import ndarray
 
+from sonorant.asr.attention import Attention
 from sonorant.asr.beam import Scorer
-from sonorant.asr.decode import Token, words
-from sonorant.asr.transcribe import Recogniser, TranscribeConfig, tokens, transcribe_blocks
-from sonorant.asr.vocabulary import Vocabulary
+from sonorant.asr.subwords import load_vocabulary
+from sonorant.asr.transcribe import Recogniser, TranscribeConfig, spoken, transcribe_blocks
+from sonorant.asr.vocabulary import Spelling
 from sonorant.config import ConfigError
 from sonorant.data.audio import clip_blocks
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
-from sonorant.objective import objective_config
 from sonorant.objectives.ctc import CTC
-from sonorant.recipes.finetune import VOCABULARY
+from sonorant.objectives.seq2seq import Seq2Seq
+from sonorant.recipes.finetune import VOCABULARY, recogniser_config
 from sonorant.recipes.long import LONG
 from sonorant.recipes.onnx import onnx_recogniser
 from sonorant.recipes.precision import prepared
@@ -29,38 +30,60 @@ from sonorant.train.average import Average
 from sonorant.types import Padded
 
 
-def load_recogniser(path: Path, *, precision: str = "auto") -> Recogniser:
+def load_recogniser(path: Path, *, precision: str = "auto", ctc_weight: float | None = None) -> Recogniser:
     """The recogniser of a fine-tuning run (its best checkpoint), of one of its checkpoints, or of a `.onnx`
     file, which has its own precision.
 
-    ConfigError: the run is not one of fine-tuning, or the precision cannot be had.
+    `ctc_weight`: how much CTC counts beside attention, 0 to 1; None: as in training.
+
+    ConfigError: the run is not one of fine-tuning, the precision cannot be had, or there is no attention.
     """
     if path.suffix == ".onnx":
         if precision != "auto":
             raise ConfigError(f"precision: {path} has its own; leave out --precision {precision}")
+        if ctc_weight is not None:
+            raise ConfigError(_no_attention(path))
         return onnx_recogniser(path)
-    objective, vocabulary = load_ctc(path)
+    objective, vocabulary = load_network(path)
     device = distributed.device()
     model, computing = prepared(objective, precision, device)
+    network = model.frames if isinstance(model, Seq2Seq) else model.log_probabilities
 
     def log_probabilities(inputs: Padded) -> Padded:
         with computing():
-            return model.log_probabilities(inputs.to(device))
+            return network(inputs.to(device))
 
-    return Recogniser(log_probabilities, objective.encoder.frontend, vocabulary)
+    decoder = None
+    if isinstance(model, Seq2Seq):
+        weight = model.config.ctc_weight
+        if weight == 0 and ctc_weight:
+            raise ConfigError(f"ctc weight: {path} was trained without CTC (leave out --ctc-weight)")
+        decoder = Attention(
+            decoder=model.decoder,
+            labels=len(vocabulary),
+            ctc_weight=weight if ctc_weight is None else ctc_weight,
+            computing=computing,
+            device=device,
+        )
+    elif ctc_weight is not None:
+        raise ConfigError(_no_attention(path))
+    return Recogniser(log_probabilities, objective.encoder.frontend, vocabulary, decoder)
 
 
-def load_ctc(path: Path) -> tuple[CTC, Vocabulary]:
+def _no_attention(path: Path) -> str:
+    return f"ctc weight: {path} has no attention decoder to be weighed against (leave out --ctc-weight)"
+
+
+def load_network(path: Path) -> tuple[CTC | Seq2Seq, Spelling]:
     """The network and the labels of a fine-tuning run or checkpoint. ConfigError: it is not one."""
     folder = best_checkpoint(path)
     settings = checkpoint.read_config(folder)
     if "pretrained" not in settings:
         raise ConfigError(f"{path}: a pretraining run; fine-tune it first (sonorant finetune --help)")
-    vocabulary = Vocabulary.load(folder.parent / VOCABULARY)
+    vocabulary = load_vocabulary(folder.parent / VOCABULARY)
     encoder = load_encoder(folder, untrained=True)
-    method = objective_config({"name": "ctc", **settings["objective"], "labels": len(vocabulary)})
-    objective = method.build(encoder)
-    assert isinstance(objective, CTC)
+    objective = recogniser_config(settings["objective"], len(vocabulary)).build(encoder)
+    assert isinstance(objective, CTC | Seq2Seq)
     average = Average(objective, 0.0) if (folder / "average.safetensors").exists() else None
     checkpoint.load(folder, objective=objective, average=average)
     if average is not None:
@@ -101,9 +124,9 @@ def recognise(
     audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
     short = [clip for clip in audible if clip.seconds <= LONG]
     done = 0
-    for name, frames in posteriors(short, recogniser):
-        texts[name] = text(tokens([frames], width, scorer), vocabulary)
-        done += 1
+    for batch in posteriors(short, recogniser):
+        texts |= dict(zip(batch, said(list(batch.values()), recogniser, width, scorer), strict=True))
+        done += len(batch)
         if progress is not None:
             progress(done, len(audible))
     search = TranscribeConfig(beam=width)
@@ -129,15 +152,24 @@ def recognise(
 
 def posteriors(
     clips: Sequence[Clip], recogniser: Recogniser
-) -> Iterator[tuple[str, Float[ndarray, "_time labels"]]]:
-    """The id and the log probabilities of each clip, in any order."""
+) -> Iterator[dict[str, Float[ndarray, "_time width"]]]:
+    """The frames of clips by their ids, batch by batch, in any order."""
     config = DataConfig(manifest="", rate=recogniser.frontend.rate, min_seconds=0, cache_hours=0)
     for batch in Dataset(clips, config).in_order(60.0) if clips else ():
         result = recogniser.log_probabilities(batch.inputs)
-        for row, name in enumerate(batch.ids):
-            yield name, result.values[row, : int(result.lengths[row])].float().cpu().numpy()
+        lengths = result.lengths.tolist()
+        yield {
+            name: frames[:length].float().cpu().numpy()
+            for name, frames, length in zip(batch.ids, result.values, lengths, strict=True)
+        }
 
 
-def text(found: Iterable[Token], vocabulary: Vocabulary) -> str:
-    """What tokens say."""
-    return " ".join(word.text for word in words(found, vocabulary, 1.0))
+def said(
+    utterances: Sequence[Float[ndarray, "_time width"]],
+    recogniser: Recogniser,
+    width: int | None,
+    scorer: Scorer | None = None,
+) -> list[str]:
+    """The text of each utterance's frames."""
+    found = spoken(utterances, recogniser, width, scorer)
+    return [" ".join(word.text for word in each) for each in found]

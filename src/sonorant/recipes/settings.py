@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from sonorant.asr.subwords import VocabularyConfig
 from sonorant.config import Config, ConfigError, convert
 from sonorant.data.dataset import DataConfig
 from sonorant.encoders.base import Encoder
@@ -50,11 +51,12 @@ class FinetuneConfig(Config, frozen=True, kw_only=True):
     out: str
     pretrained: str
     data: DataConfig
-    objective: dict[str, Any]  # the settings of `ctc`, without `labels`
+    objective: dict[str, Any]  # the settings of `ctc`, or `name: seq2seq` and its settings; without `labels`
     train: TrainConfig
     encoder: dict[str, Any] = {}  # noqa: RUF012 (a Struct copies it)
     from_scratch: bool = False
     normalisation: str = "lower_alnum"  # of transcripts
+    vocabulary: VocabularyConfig | None = None  # null: characters
     seed: int = 0
 
 

@@ -30,6 +30,7 @@ def transcribe_all(
     width: int | None,
     precision: str = "auto",
     language: Language | None = None,
+    ctc_weight: float | None = None,
 ) -> Iterator[tuple[str, str]]:
     """A file name and its content for each audio file or manifest, as soon as it is transcribed.
 
@@ -44,7 +45,7 @@ def transcribe_all(
     if twice := [path for path, name in zip(audio, names, strict=True) if names.count(name) > 1]:
         told = " and ".join(map(str, twice[:2]))
         raise ConfigError(f"{told}: their transcripts would have the same name (transcribe them one by one)")
-    recogniser = load_recogniser(run, precision=precision)
+    recogniser = load_recogniser(run, precision=precision, ctc_weight=ctc_weight)
     scorer = None if language is None else language.scorer(recogniser.vocabulary)
     if scorer is not None:
         width = width or BEAM

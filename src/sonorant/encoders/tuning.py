@@ -1,0 +1,113 @@
+"""What recognisers share while they are trained: which parts of the encoder wait, and what is hidden from it.
+
+The recipe is that of Baevski, Zhou, Mohamed and Auli, "wav2vec 2.0", NeurIPS 2020, section 4.3 and appendix
+B, https://arxiv.org/abs/2006.11477: the front end stays as it was pre-trained, the context network waits
+until the new head has found its feet, and spans of frames and of channels are masked. Masked frames become a
+learned embedding, as in pre-training; masked channels are zero throughout the utterance.
+"""
+
+import contextlib
+from typing import Annotated
+
+import torch
+from jaxtyping import Bool, Float
+from msgspec import Meta
+from torch import Tensor
+
+from sonorant.config import Config
+from sonorant.encoders.base import Encoder
+from sonorant.nn.masking import span_mask
+from sonorant.types import Batch, Hidden, Padded
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class TuningConfig(Config, frozen=True, kw_only=True):
+    """The default masks are wav2vec 2.0's for ten hours of transcribed speech, at 50 frames a second."""
+
+    labels: Annotated[int, Meta(ge=2)]  # the vocabulary's size, the blank (label 0) included
+    layer: Annotated[int, Meta(ge=0)] | None = None  # that is read, from 0; None: the last
+    freeze_frontend: bool = True
+    freeze_context: Annotated[int, Meta(ge=0)] = 0  # updates in which projection and context stay as they are
+    time_mask_probability: Share = 0.65  # spans times their length, over the frames; spans may overlap
+    time_mask_length: Annotated[int, Meta(ge=1)] = 10  # frames
+    channel_mask_probability: Share = 0.5  # likewise, over the channels
+    channel_mask_length: Annotated[int, Meta(ge=1)] = 64  # channels
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # before the head
+
+
+def tuned(
+    encoder: Encoder,
+    config: TuningConfig,
+    inputs: Padded,
+    *,
+    updates: int,
+    embedding: Float[Tensor, " dim"],
+    masked_by: Batch | None,
+) -> Hidden:
+    """What the encoder makes of waveforms, `updates` updates after the start of training.
+
+    Frozen parts compute without gradients, so their gradients stay None and no optimizer moves or decays
+    them. `masked_by`: the batch whose generators draw the masks; None: nothing is masked.
+    """
+    with _gradients(on=not config.freeze_frontend):
+        frames = encoder.frontend(inputs)
+    with _gradients(on=torch.is_grad_enabled() and updates >= config.freeze_context):
+        projected = encoder.project(frames)
+        if masked_by is not None:
+            projected = masked(projected, config, masked_by, embedding)
+        hidden: Hidden = encoder.context(projected)
+    return hidden
+
+
+def layer_of(hidden: Hidden, layer: int | None, *, key: str = "layer") -> Padded:
+    """A layer's frames. ValueError names the setting: there is no such layer."""
+    if layer is None:
+        return hidden.last
+    if layer >= len(hidden.layers):
+        last = len(hidden.layers) - 1
+        raise ValueError(f"objective.{key}: {layer} is not a layer of the context, 0 to {last}")
+    return Padded(hidden.layers[layer], hidden.lengths)
+
+
+def masked(frames: Padded, config: TuningConfig, batch: Batch, embedding: Float[Tensor, " dim"]) -> Padded:
+    """Frames with spans of them, and of their channels, hidden."""
+    device = frames.values.device
+    count, time, dim = frames.values.shape
+    generators = batch.generators()
+    times: Bool[Tensor, "batch time"] = span_mask(
+        frames.lengths.cpu(),
+        generators,
+        probability=config.time_mask_probability,
+        length=config.time_mask_length,
+        minimum=0,
+        time=time,
+    ).to(device)
+    channels: Bool[Tensor, "batch dim"] = span_mask(
+        torch.full((count,), dim),
+        generators,
+        probability=config.channel_mask_probability,
+        length=config.channel_mask_length,
+        minimum=0,
+    ).to(device)
+    values = torch.where(times[:, :, None], embedding.to(frames.values.dtype), frames.values)
+    return Padded(values.masked_fill(channels[:, None], 0), frames.lengths)
+
+
+def checked_labels(batch: Batch, size: int) -> Padded:
+    """A batch's labels. ValueError: it has none, or one that is not in the vocabulary."""
+    labels = batch.labels
+    if labels is None:
+        raise ValueError("a recogniser needs transcripts, but the batch has no labels: give the clips a text")
+    real = labels.values[labels.mask]
+    wrong = real[(real < 1) | (real >= size)]
+    if len(wrong):
+        raise ValueError(
+            f"label {int(wrong[0])} is not between 1 and {size - 1} (0 is the blank): "
+            f"objective.labels has to be the vocabulary's size"
+        )
+    return labels
+
+
+def _gradients(*, on: bool) -> contextlib.AbstractContextManager[object]:
+    return contextlib.nullcontext() if on else torch.no_grad()
