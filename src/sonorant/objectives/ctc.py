@@ -79,17 +79,7 @@ class CTC(Objective):
         """
         labels = self._labels(batch)
         log_probabilities = self._head(self._encode(batch.inputs, batch if self.training else None))
-        lengths = log_probabilities.lengths
-        with torch.autocast(lengths.device.type, enabled=False):
-            losses = F.ctc_loss(  # eq. 12
-                log_probabilities.values.transpose(0, 1),
-                labels.values,
-                lengths,
-                labels.lengths,
-                reduction="none",
-                zero_infinity=True,
-            )
-        fits = frames_needed(labels) <= lengths
+        losses, fits = losses_and_fits(log_probabilities, labels)
         blank = log_probabilities.values.detach().argmax(-1) == 0
         metrics = {
             "blank_share": blank[log_probabilities.mask].float().mean(),
@@ -162,6 +152,24 @@ class CTC(Objective):
                 f"objective.labels has to be the vocabulary's size"
             )
         return labels
+
+
+def losses_and_fits(
+    log_probabilities: Padded, labels: Padded
+) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """Each utterance's -ln p(z | x), and whether its labels fit into its frames; it is 0 where they do
+    not."""
+    lengths = log_probabilities.lengths
+    with torch.autocast(lengths.device.type, enabled=False):
+        losses = F.ctc_loss(  # eq. 12
+            log_probabilities.values.transpose(0, 1),
+            labels.values,
+            lengths,
+            labels.lengths,
+            reduction="none",
+            zero_infinity=True,
+        )
+    return losses, frames_needed(labels) <= lengths
 
 
 def frames_needed(labels: Padded) -> Tensor:
