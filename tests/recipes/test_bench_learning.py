@@ -145,6 +145,10 @@ def test_the_best_check_is_kept_not_the_last(tmp_path):
     config = HeadConfig(learning_rates=(1e-2,), updates=50, checks=5, patience=2, batch=16, width=0.1)
     found = learn(task, features, sides, head="mean", seed=0, rate=1e-2, config=config)
     assert (found.value, found.updates, checks) == (0.9, 20, 4)
+    checks, short = 0, HeadConfig(learning_rates=(1e-2,), updates=20, checks=2, batch=16, width=0.1)
+    until_then = learn(task, features, sides, head="mean", seed=0, rate=1e-2, config=short)
+    for name, value in until_then.model.state_dict().items():
+        assert torch.equal(value, found.model.state_dict()[name]), name
 
 
 def test_rates_without_sense_are_refused():

@@ -6,7 +6,7 @@ import pytest
 from sonorant.config import ConfigError
 from sonorant.data.manifest import Clip
 from sonorant.evaluate.sampling import SamplingError
-from sonorant.task import find, names, parts
+from sonorant.task import Times, find, names, parts
 
 
 def clip(number, speaker=None, **labels):
@@ -97,3 +97,7 @@ def test_slots_of_an_intent():
     order = Clip("a", "x.wav", labels={"intent.action": "on", "intent.object": "lights", "emotion": "joy"})
     assert ic.slots(order) == {"intent.action": "on", "intent.object": "lights"}
     assert not ic.takes(Clip("b", "x.wav", labels={"emotion": "joy"}))
+    other = Clip("b", "x.wav", labels={"intent.action": "off", "intent.object": "lights"})
+    task = ic([order, other], Times(0.01, 0.005))
+    half = {"intent.action": "on", "intent.object": "heat"}  # one slot of two is right: none counts
+    assert task.score([order, other], [ic.slots(order), half])[0].value == 0.5

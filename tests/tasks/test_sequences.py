@@ -48,6 +48,7 @@ def test_phones_are_in_their_order_and_pauses_are_none():
     task = pr([clip(units=UNITS)], TIMES)
     assert task.names == ["A", "B"]
     assert task.labels(clip(units=UNITS)) == [1, 2, 2]
+    assert task.labels(clip(units=[("A", 0.2, 0.3), ("B", 0.0, 0.1)])) == [2, 1]
     assert task.labels(clip(units=[("X", 0.0, 0.1), ("A", 0.2, 0.3)])) == [1]  # X is new, and an error below
 
 
