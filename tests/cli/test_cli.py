@@ -28,7 +28,7 @@ COMMANDS = typer.main.get_command(app).commands
 # Scripts depend on these. A name may be added; one that goes or changes is announced in the release notes.
 FROZEN = {
     "corpus": ["name", "--out", "-o", "--json"],
-    "manifest": ["folder", "--out", "-o", "--layout", "--json", "--quiet", "-q"],
+    "manifest": ["folder", "--out", "-o", "--layout", "--label", "--json", "--quiet", "-q"],
     "align": ["manifest", "--out", "-o", "--processes", "--quiet", "-q"],
     "rooms": ["--out", "-o", "--count", "--rate", "--seed", "--quiet", "-q"],
     "pretrain": ["config", "overrides", "--budget", "--quiet", "-q", "--json"],
@@ -49,6 +49,10 @@ FROZEN = {
     "abx": [
         *["features", "--manifest", "--layer", "--items", "--distance", "--limit", "--other-speakers"],
         *["--seed", "--out", "-o", "--json"],
+    ],
+    "bench": [
+        *["upstream", "--data", "--tasks", "--out", "-o", "--seeds", "--heads", "--rates", "--updates"],
+        *["--batch", "--width", "--precision", "--json", "--quiet", "-q"],
     ],
     "transcribe": [
         *["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],

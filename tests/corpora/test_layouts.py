@@ -282,7 +282,9 @@ def test_what_fits_nothing_or_two_layouts_is_an_error(folder):
         corpora.detect(folder)
     put(folder, 0, "a.wav")
     assert len(corpora.read(folder, out=folder, layout="kaldi").clips) == 1
-    with pytest.raises(CorpusError, match="'queen': no such layout; there are common_voice, folder"):
+    with pytest.raises(
+        CorpusError, match="'queen': no such layout; there are common_voice, fluent_speech_commands, folder"
+    ):
         corpora.read(folder, out=folder, layout="queen")
 
 

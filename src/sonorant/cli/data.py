@@ -45,8 +45,14 @@ def manifest(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="folder, librispeech, common_voice, kaldi, nemo, lhotse, webdataset; else detected."
+            help="folder, table, librispeech, common_voice, kaldi, nemo, lhotse, webdataset, "
+            "speech_commands, voxceleb, iemocap, fluent_speech_commands, snips, quesst, libri2mix; "
+            "else detected."
         ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=COLUMN gives a label another name; also text, speaker. May be repeated."),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -60,15 +66,17 @@ def manifest(
     Example: `sonorant manifest recordings/ --out speech.jsonl`
     """
     from sonorant import corpora
+    from sonorant.data.labels import renamed
     from sonorant.data.manifest import write
 
     with console.progress("looking at files", quiet) as bar:
         found = corpora.read(folder, out=out.parent / f"{out.stem}-audio", layout=layout, progress=bar)
+    clips = renamed(found.clips, label or ())
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, found.clips)
+    write(out, clips)
     console.tell_skipped(found.skipped)
     skipped = [{"path": path, "reason": reason} for path, reason in found.skipped]
-    told = {"out": str(out), **console.summary(found.clips), "skipped": skipped}
+    told = {"out": str(out), **console.summary(clips), "skipped": skipped}
     console.show(told, as_json, console.lines({**told, "skipped": len(skipped)}))
 
 

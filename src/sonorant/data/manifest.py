@@ -14,6 +14,8 @@ SCHEMA of a line (a key that is not listed is an error):
     text      string             what is said
     units     list of [label, start, end]   phones or words, in seconds from the clip's start
     source    string             the collection the clip comes from
+    labels    object of strings  whatever else is known, by name: `{"emotion": "joy"}`; docs/bench.md has
+                                 the names that tasks read
 
 A manifest is checked whole when it is read, and then stays on disk: ten million clips are 300 MB in memory.
 """
@@ -59,6 +61,7 @@ class Clip(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     text: str | None = None
     units: list[tuple[str, float, float]] | None = None
     source: str | None = None
+    labels: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         positive = self.start >= 0 and self.samples >= 0 and self.rate >= 0 and self.offset >= 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import jiwer
 import torch
+from torch import Tensor
 
 from sonorant.evaluate.sampling import interval, resamples
 
@@ -47,19 +48,35 @@ def character_error_rate(pairs: Sequence[tuple[str, str]], *, seed: int = 0) -> 
     return _error_rate(pairs, jiwer.process_characters, seed)
 
 
+def word_errors(pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+    """The errors of each (reference, hypothesis) pair, and the words of its reference."""
+    counts, totals = _counted(pairs, jiwer.process_words)
+    return torch.tensor([sum(each) for each in counts]), torch.tensor(totals)
+
+
+def character_errors(pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+    """As `word_errors`, of characters."""
+    counts, totals = _counted(pairs, jiwer.process_characters)
+    return torch.tensor([sum(each) for each in counts]), torch.tensor(totals)
+
+
 Align = Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput]
 
 
-def _error_rate(pairs: Sequence[tuple[str, str]], align: Align, seed: int) -> ErrorRate:
+def _counted(pairs: Sequence[tuple[str, str]], align: Align) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Substitutions, deletions and insertions of each pair, and the size of its reference."""
     if not pairs:
         raise TranscriptError("no transcripts: an error rate needs a reference (check the manifest)")
     # jiwer parts words at spaces alone: a tab or line break would join two into one
     references, hypotheses = ([" ".join(text.split()) for text in side] for side in zip(*pairs, strict=True))
     aligned = align(references, hypotheses)
-    totals = [len(reference) for reference in aligned.references]
+    return [_count(chunks) for chunks in aligned.alignments], [len(each) for each in aligned.references]
+
+
+def _error_rate(pairs: Sequence[tuple[str, str]], align: Align, seed: int) -> ErrorRate:
+    counts, totals = _counted(pairs, align)
     if not any(totals):
         raise TranscriptError(f"all {len(pairs)} references are empty: an error rate needs their words")
-    counts = [_count(chunks) for chunks in aligned.alignments]
     errors = torch.tensor(counts, dtype=torch.float64).sum(1)
     substitutions, deletions, insertions = (sum(kind) for kind in zip(*counts, strict=True))
     rate = (substitutions + deletions + insertions) / sum(totals)

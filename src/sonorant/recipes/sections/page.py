@@ -1,5 +1,7 @@
 """What the sections of a report share: escaped text, figures for people, and the frame around them."""
 
+import base64
+import hashlib
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,8 +62,9 @@ def _classes(series: int | None, dashed: bool) -> str:
     return ("any" if series is None else f"s{series % SERIES}") + (" dashed" if dashed else "")
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """The whole document, which asks for nothing from anywhere else."""
+def page(title: str, sections: Sequence[Section], *, over: str = "Sonorant run", script: str = "") -> str:
+    """The whole document, which asks for nothing from anywhere else; `over` stands above the title, `script`
+    is the one program that it may run."""
     links = "".join(
         f'<a href="#part-{place}">{text(each.title)}</a>' for place, each in enumerate(sections, start=1)
     )
@@ -69,13 +72,16 @@ def page(title: str, sections: Sequence[Section]) -> str:
         f'<section id="part-{place}"><h2>{text(each.title)}</h2>{each.body}</section>'
         for place, each in enumerate(sections, start=1)
     )
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"; script-src 'sha256-{allowed}'" if script else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+        f"content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:{policy}\">"
         '<meta name="color-scheme" content="light dark">'
         f"<title>{text(title)}</title><style>{STYLE.read_text(encoding='utf8')}</style></head>"
-        f'<body><header><p class="over">Sonorant run</p><h1 dir="auto">{text(title)}</h1>'
-        f"<nav>{links}</nav></header><main>{body}</main></body></html>\n"
+        f'<body><header><p class="over">{text(over)}</p><h1 dir="auto">{text(title)}</h1>'
+        f"<nav>{links}</nav></header><main>{body}</main>"
+        f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )

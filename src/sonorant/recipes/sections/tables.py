@@ -11,7 +11,7 @@ from sonorant.recipes.sections.page import Section, key, number, text, words
 from sonorant.recipes.sections.plots import Line, lines, wide_and_narrow
 
 HEADLINE, LAST = "recognition", "time"
-SHARES = {"wer", "cer", "accuracy", "share of entropy"}  # read as percentages
+SHARES = {"wer", "cer", "per", "eer", "der", "f1", "accuracy", "share of entropy"}  # read as percentages
 LAYER = re.compile(r"(.*?)\s*\blayer[ _]?(\d+)(.*)", re.DOTALL)
 
 
@@ -95,20 +95,20 @@ def _table(rows: Sequence[Row]) -> str:
 def _heading(metric: str, column: Sequence[Row]) -> str:
     counts = {row.n for row in column}
     count = f"<small>n = {next(iter(counts))}</small>" if len(counts) == 1 and counts != {None} else ""
-    return f"{text(words(metric))}{', %' if _share(metric) else ''}{count}"
+    return f"{text(words(metric))}{', %' if is_share(metric) else ''}{count}"
 
 
 def _cell(row: Row, column: Sequence[Row]) -> str:
     """The figure, its interval on the column's scale, and what tells it from its neighbours."""
     details = []
     if row.low is not None and row.high is not None:
-        details.append(f"{_figure(row.low, row.metric)} to {_figure(row.high, row.metric)}")
+        details.append(f"{figure(row.low, row.metric)} to {figure(row.high, row.metric)}")
     if len({each.n for each in column}) > 1 and row.n is not None:
         details.append(f"n = {row.n}")
     if sum(each.subject == row.subject for each in column) > 1 and row.seed is not None:
         details.append(f"seed {row.seed}")
     small = f"<small>{', '.join(details)}</small>" if details else ""
-    return f"<div><span>{_figure(row.value, row.metric)}</span>{_whisker(row, column)}{small}</div>"
+    return f"<div><span>{figure(row.value, row.metric)}</span>{_whisker(row, column)}{small}</div>"
 
 
 def _whisker(row: Row, column: Sequence[Row]) -> str:
@@ -126,12 +126,14 @@ def _whisker(row: Row, column: Sequence[Row]) -> str:
     )
 
 
-def _share(metric: str) -> bool:
+def is_share(metric: str) -> bool:
+    """Whether people read the metric as a percentage."""
     return words(metric).lower() in SHARES
 
 
-def _figure(value: float, metric: str) -> str:
-    return f"{100 * value:.1f}".replace("-", "\N{MINUS SIGN}") if _share(metric) else number(value)
+def figure(value: float, metric: str) -> str:
+    """A value of the metric for people."""
+    return f"{100 * value:.1f}".replace("-", "\N{MINUS SIGN}") if is_share(metric) else number(value)
 
 
 def _layers(task: str, rows: Sequence[Row]) -> str:
@@ -149,7 +151,7 @@ def _layers(task: str, rows: Sequence[Row]) -> str:
     numbers = sorted({float(layer) for layers in families.values() for layer in layers})
     if len(numbers) < 2:
         return ""
-    scale = 100.0 if _share(metric) else 1.0
+    scale = 100.0 if is_share(metric) else 1.0
     drawn = [_curve(layers, scale, place) for place, layers in enumerate(families.values())]
     for place, across in enumerate(flat.values(), start=len(families)):
         level = scale * _mean(across)
