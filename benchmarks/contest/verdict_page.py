@@ -107,7 +107,7 @@ def picture(rows: Sequence[Row], file: Path) -> None:
     ]
     high = max(1, -(-len(panels) // PER_ROW))
     figure = Figure(figsize=(5 * PER_ROW, 4 * high), layout="constrained")
-    grid = figure.subplots(high, PER_ROW, squeeze=False).flat
+    grid = list(figure.subplots(high, PER_ROW, squeeze=False).flat)
     for axes in grid:
         axes.set_visible(False)
     for axes, (experiment, metric) in zip(grid, panels, strict=False):
