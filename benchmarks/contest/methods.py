@@ -22,7 +22,7 @@ from sonorant.recipes.settings import PretrainConfig
 from sonorant.recipes.shipped import names as shipped_names
 from sonorant.recipes.shipped import shipped
 
-SUPERVISED = ("ctc",)
+SUPERVISED = ("ctc", "seq2seq")
 OTHERS = re.compile("^demo_|_base$")  # configurations that are no small one of a method
 SHARED, CAUSAL = "demo_pretrain", "apc"  # the configurations whose encoders the others take
 SMALL = {"wav2vec2": SHARED}  # where the small configuration has another name: its own reads waveforms
