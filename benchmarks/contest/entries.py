@@ -27,6 +27,7 @@ class Entry:
     corpus: Path
     root: Path  # of all contestants of this budget
     budget: Budget
+    benchmark: str = "objectives"
 
     @property
     def folder(self) -> Path:
@@ -42,5 +43,5 @@ class Entry:
         return [stage for stage in self.contestant.stages if not self.file(stage).exists()]
 
     def row(self, metric: str, value: float, task: str = "", **interval: Any) -> Row:
-        measurer = Measurer("objectives", self.seed)
+        measurer = Measurer(self.benchmark, self.seed)
         return measurer.row(self.contestant.name, task, metric, value, **interval)

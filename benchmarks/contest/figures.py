@@ -9,7 +9,30 @@ BUDGET = "budget"  # the subject of rows that tell what each contestant may spen
 NATS, PHONES, SPEAKERS, CER = "label-free nats", "phone accuracy", "speaker accuracy", "CER test"
 RANKME, EFFECTIVE = "RankMe", "effective rank"
 PNMI, PURITY = "PNMI, corrected", "phone purity"
+NOISY = "phone accuracy in noise"
 LOSS = "last loss"
+KIND = "encoder parameters"  # whose row's task tells the kind of encoder
+HEALTH = "diagnoses"
+COLUMNS = {
+    NATS: ("label-free, nats", "{:.3f}", 1),
+    PHONES: ("phones", "{:.1%}", 1),
+    SPEAKERS: ("speakers", "{:.1%}", 1),
+    "CER dev": ("CER dev", "{:.1%}", 1),
+    CER: ("CER test", "{:.1%}", 1),
+    RANKME: ("RankMe", "{:.0f}", 1),
+    EFFECTIVE: ("effective rank", "{:.0f}", 1),
+    PNMI: ("PNMI", "{:.3f}", 1),
+    PURITY: ("phone purity", "{:.1%}", 1),
+    LOSS: ("last loss", "{:.4g}", 1),
+    "seconds": ("pretraining, s", "{:.0f}", 1),
+    "processor seconds": ("of processors, s", "{:.0f}", 1),
+    "updates": ("updates", "{:.0f}", 1),
+    "batch seconds": ("audio a batch, s", "{:.0f}", 1),
+    "seconds of audio a second": ("audio a second, s", "{:.0f}", 1),
+    "fine-tuning updates": ("fine-tuning updates", "{:.0f}", 1),
+    KIND: ("M parameters", "{:.2f}", 1e6),
+}  # a metric's heading, how its figures are written, and what they are divided by
+FORMS = {**COLUMNS, NOISY: ("phones in noise", "{:.1%}", 1)}  # of others too
 
 
 def subjects(rows: Sequence[Row]) -> list[str]:
@@ -35,3 +58,11 @@ def pairs(rows: Sequence[Row], names: Sequence[str], x: str, y: str) -> dict[str
         for name, (first, second) in found.items()
         if first and second
     }
+
+
+def shown(values: Sequence[float], form: str) -> str:
+    """Their mean, and in brackets the lowest and the highest where these differ."""
+    if not values:
+        return ""
+    mean, low, high = (form.format(each) for each in (statistics.mean(values), min(values), max(values)))
+    return mean if low == high else f"{mean} [{low}, {high}]"

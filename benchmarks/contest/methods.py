@@ -1,4 +1,4 @@
-"""Who takes part in objectives.py: every self-supervised objective that there is, and the bounds beside them.
+"""Who takes part in a contest: every self-supervised objective that there is, and the bounds beside them.
 
 Methods are found by their files, with the settings of their small shipped configurations. All are trained
 around one encoder, the demo's, unless it does not fit: then the causal one, then the method's own context
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sonorant.config import ConfigError, convert, load
+from sonorant.config import ConfigError, convert, load, override
 from sonorant.data.dataset import DataConfig
 from sonorant.encoders.base import Encoder, Frontend
 from sonorant.encoders.build import EncoderConfig, build
@@ -22,7 +22,7 @@ from sonorant.recipes.settings import PretrainConfig
 from sonorant.recipes.shipped import names as shipped_names
 from sonorant.recipes.shipped import shipped
 
-SUPERVISED = ("ctc",)
+SUPERVISED = ("ctc", "seq2seq")
 OTHERS = re.compile("^demo_|_base$")  # configurations that are no small one of a method
 SHARED, CAUSAL = "demo_pretrain", "apc"  # the configurations whose encoders the others take
 SMALL = {"wav2vec2": SHARED}  # where the small configuration has another name: its own reads waveforms
@@ -44,10 +44,14 @@ class Method:
     train: Mapping[str, Any]  # without a length
     second: Mapping[str, Any] = field(default_factory=dict)  # settings of a second iteration
     trained: bool = True
+    stages: tuple[str, ...] = ("pretrain", "measure", "finetune")
+    watched: tuple[str, ...] = ()  # figures of the log of which rows are made
+    pool: str | None = None  # whose methods are given the same number of updates, not the same time
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return ("pretrain", "measure", "finetune")
+    def varied(self, words: Sequence[str], **changes: Any) -> "Method":
+        """With `key.path=value` laid over the settings, as on the command line, and other changes."""
+        settings = {name: getattr(self, name) for name in ("objective", "encoder", "data", "train")}
+        return replace(self, **override(settings, words), **changes)
 
     def batch_seconds(self, processes: int) -> float:
         """Of each process: the demo's, or a share of the large batch."""
@@ -79,10 +83,7 @@ class Bound:
 
     name: str
     make: Callable[[], Encoder | Frontend]
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return ("measure",)
+    stages: tuple[str, ...] = ("measure",)
 
 
 def stacked() -> Frontend:

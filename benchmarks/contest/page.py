@@ -1,4 +1,4 @@
-"""The table of objectives.py: rows that are kept, and the page and the picture made of all of them."""
+"""The table of objectives.py: the page and the picture that are made of all rows."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,52 +6,28 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from comparisons import rewrite
 from contest.correlation import Correlation, correlation
-from contest.entries import Budget
 from contest.figures import (
     BUDGET,
     CER,
-    EFFECTIVE,
-    LOSS,
+    COLUMNS,
+    HEALTH,
+    KIND,
     NATS,
     PHONES,
-    PNMI,
-    PURITY,
-    RANKME,
-    SPEAKERS,
     pairs,
+    shown,
     subjects,
     trained,
     values,
 )
+from contest.keeping import origin, spent
 from contest.methods import BOUNDS
 from contest.ranking import ABOUT as RANKING
 from contest.ranking import ranking
-from sonorant.evaluate.rows import Row, read_rows
+from sonorant.evaluate.rows import Row
 
-KIND = "encoder parameters"  # whose row's task tells the kind of encoder
-HEALTH = "diagnoses"
 SHOWS = {"pretrain": KIND, "measure": PHONES, "finetune": CER}  # that a stage has ended
-COLUMNS = {
-    NATS: ("label-free, nats", "{:.3f}", 1),
-    PHONES: ("phones", "{:.1%}", 1),
-    SPEAKERS: ("speakers", "{:.1%}", 1),
-    "CER dev": ("CER dev", "{:.1%}", 1),
-    CER: ("CER test", "{:.1%}", 1),
-    RANKME: ("RankMe", "{:.0f}", 1),
-    EFFECTIVE: ("effective rank", "{:.0f}", 1),
-    PNMI: ("PNMI", "{:.3f}", 1),
-    PURITY: ("phone purity", "{:.1%}", 1),
-    LOSS: ("last loss", "{:.4g}", 1),
-    "seconds": ("pretraining, s", "{:.0f}", 1),
-    "processor seconds": ("of processors, s", "{:.0f}", 1),
-    "updates": ("updates", "{:.0f}", 1),
-    "batch seconds": ("audio a batch, s", "{:.0f}", 1),
-    "seconds of audio a second": ("audio a second, s", "{:.0f}", 1),
-    "fine-tuning updates": ("fine-tuning updates", "{:.0f}", 1),
-    KIND: ("M parameters", "{:.2f}", 1e6),
-}  # a metric's heading, how its figures are written, and what they are divided by
 ABOUT = """\
 Everything is trained on the same recordings with as many updates as fit into the same processor time of each
 process, the fitting of clusters among it, so that other work on the machine changes no number of updates.
@@ -70,71 +46,26 @@ ABSENT = (
 )
 
 
-class BudgetError(ValueError):
-    """Rows of another budget than those that are there."""
-
-
-def budget_rows(budget: Budget, like: Row) -> list[Row]:
-    """What each contestant may spend, so that a file holds rows of one budget only."""
-    values = {"pretraining minutes": budget.pretraining, "fine-tuning minutes": budget.finetuning}
-    return [
-        Row(benchmark=like.benchmark, subject=BUDGET, task="", metric=metric, value=value)
-        for metric, value in {**values, "processes": budget.processes}.items()
-    ]
-
-
-def keep(file: Path, new: Sequence[Row], budget: Budget, wanted: Sequence[str]) -> None:
-    """Adds rows to a file, in place of those of the same contestant, seed and metric, and makes its page and
-    picture anew. BudgetError: the file has rows of another budget."""
-    check(file, budget)
-    rows = merged(read_rows(file) if file.exists() else [], [*budget_rows(budget, new[0]), *new])
-    rewrite(file, rows)
+def show(wanted: Sequence[str], rows: Sequence[Row], file: Path) -> None:
+    """The page and the picture of rows, beside their file."""
     picture(rows, file.with_suffix(".png"))
     file.with_suffix(".md").write_text(page(rows, wanted, file.stem), encoding="utf8")
 
 
-def check(file: Path, budget: Budget) -> None:
-    """BudgetError: the file has rows of another budget."""
-    if not file.exists():
-        return
-    rows = read_rows(file)
-    values = {row.metric: row.value for row in rows if row.subject == BUDGET}
-    for row in budget_rows(budget, rows[0]) if rows else ():
-        if values.get(row.metric, row.value) != row.value:
-            raise BudgetError(
-                f"{file}: has {values[row.metric]:g} {row.metric}, not {row.value:g} "
-                "(the same budget for all, or another --file)"
-            )
-
-
-def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
-    """The old rows without those that a new one replaces, and the new ones."""
-    replaced = {_key(row) for row in new}
-    return [*(row for row in old if _key(row) not in replaced), *new]
-
-
-def _key(row: Row) -> tuple[str, int | None, str]:
-    return row.subject, row.seed, row.metric
-
-
 def page(rows: Sequence[Row], wanted: Sequence[str], stem: str) -> str:
     """The table, best error rates first, the correlations, and what is missing of the wanted contestants."""
-    spent = {row.metric: row.value for row in rows if row.subject == BUDGET}
+    budget = spent(rows)
     names = sorted(subjects(rows), key=lambda name: _order(rows, name))
-    commits, machines = (
-        ", ".join(sorted({getattr(row, name) for row in rows if row.subject != BUDGET}))
-        for name in ("commit", "machine")
-    )
     head = ["", "encoder", *(heading for heading, _, _ in COLUMNS.values()), "health"]
     seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
     command = (
-        f"python benchmarks/objectives.py --minutes {spent['pretraining minutes']:g} "
-        f"--finetune-minutes {spent['fine-tuning minutes']:g} --processes {spent['processes']:g} "
+        f"python benchmarks/objectives.py --minutes {budget['pretraining minutes']:g} "
+        f"--finetune-minutes {budget['fine-tuning minutes']:g} --processes {budget['processes']:g} "
         f"--seeds {' '.join(map(str, seeds))}"
     )
     lines = [
         f"# Objectives beside each other, {stem.removeprefix('objectives-')}\n",
-        f"`{command}`; commit {commits}; {machines}.\n",
+        f"`{command}`; {origin(rows)}.\n",
         ABOUT,
         *(f"- {each}" for each in told(rows)),
         f"\n![error rates and phones against label-free scores]({stem}.png)\n",
@@ -158,12 +89,12 @@ def told(rows: Sequence[Row]) -> list[str]:
         both = list(pairs(rows, trained(rows), NATS, metric).values())
         found = correlation(*zip(*both, strict=True)) if both else None
         lines.append(
-            f"{_named(metric)} against label-free score ({sign} is better): {_shown(found, len(both))}"
+            f"{_named(metric)} against label-free score ({sign} is better): {_correlated(found, len(both))}"
         )
     return lines
 
 
-def _shown(found: Correlation | None, methods: int) -> str:
+def _correlated(found: Correlation | None, methods: int) -> str:
     if found is None:
         return f"{methods} methods are too few for a rank correlation"
     return (
@@ -198,18 +129,11 @@ def _cells(rows: Sequence[Row], subject: str) -> list[str]:
     kinds = dict.fromkeys(row.task for row in own if row.metric == KIND)
     cells = [subject, ", ".join(kinds)]
     for metric, (_, form, unit) in COLUMNS.items():
-        cells.append(_cell([value / unit for value in values(own, subject, metric)], form))
+        cells.append(shown([value / unit for value in values(own, subject, metric)], form))
     diagnoses = [row for row in own if row.metric == HEALTH]
     ill = dict.fromkeys(row.task for row in diagnoses if row.value)
     cells.append("; ".join(ill).replace("|", "\\|") or ("no sign" if diagnoses else ""))
     return cells
-
-
-def _cell(values: Sequence[float], form: str) -> str:
-    if not values:
-        return ""
-    mean, low, high = (form.format(each) for each in (statistics.mean(values), min(values), max(values)))
-    return mean if low == high else f"{mean} [{low}, {high}]"
 
 
 def _named(metric: str) -> str:

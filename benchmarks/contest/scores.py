@@ -11,6 +11,7 @@ from contest.entries import Entry
 from contest.figures import EFFECTIVE, NATS, PHONES, PNMI, PURITY, RANKME, SPEAKERS
 from contest.methods import Bound, stacked
 from sonorant.data.manifest import Clip
+from sonorant.encoders.base import Encoder, Frontend
 from sonorant.evaluate.clusters import match
 from sonorant.evaluate.information import InformationConfig, label_free
 from sonorant.evaluate.linear import ProbeConfig
@@ -31,9 +32,7 @@ FEW = 10  # clips: speakers with fewer are not told from others
 def measure(entry: Entry) -> list[Row]:
     """The label-free score, the phone probe and the speaker probe, each of its best layer; ranks and clusters
     of the layer with the best label-free score."""
-    contestant, features = entry.contestant, entry.folder / "features"
-    untrained = isinstance(contestant, Bound)
-    model = contestant.make() if untrained else load_encoder(entry.folder / "pretrain")
+    model, features = made(entry), entry.folder / "features"
     train, test = aligned(entry.corpus, "paired-1h", FITTED), aligned(entry.corpus, "test")
     clips = [*train, *test]
     targets = entry.root / "targets"
@@ -43,23 +42,35 @@ def measure(entry: Entry) -> list[Row]:
     for name, length in (("whole", None), ("sections", SECTION)):
         extract(model, clips, features / name, provenance={}, sections=length)
     whole = FeatureStore(features / "whole")
-    layers = [name for name in whole.layers if name != FRONTEND] or [FRONTEND]
+    layers = layers_of(whole)
     sections = FeatureStore(features / "sections")
     free = _label_free(entry, sections, FeatureStore(targets), layers, train, test)
     rows = [
         free,
         *_ranks(entry, whole, free.task),
         *_clusters(entry, whole, free.task, clips, parts(train, test)),
-        _probed(entry, PHONES, whole, layers, clips, parts(train, test)),
+        probed(entry, PHONES, whole, layers, clips, parts(train, test)),
     ]
     spoken = named(train)
     if len({clip.speaker for clip in spoken}) > 1:
         told = [
             msgspec.structs.replace(clip, units=[(clip.speaker or "", 0.0, clip.seconds)]) for clip in spoken
         ]
-        rows.append(_probed(entry, SPEAKERS, whole, layers, told, shared_out(told)))
+        rows.append(probed(entry, SPEAKERS, whole, layers, told, shared_out(told)))
     shutil.rmtree(features)
     return rows
+
+
+def made(entry: Entry) -> Encoder | Frontend:
+    """What is measured."""
+    if isinstance(entry.contestant, Bound):
+        return entry.contestant.make()
+    return load_encoder(entry.folder / "pretrain")
+
+
+def layers_of(store: FeatureStore) -> list[str]:
+    """Those of the context, or the front end where there is nothing else."""
+    return [name for name in store.layers if name != FRONTEND] or [FRONTEND]
 
 
 def _label_free(
@@ -102,7 +113,7 @@ def _clusters(
     ]
 
 
-def _probed(
+def probed(
     entry: Entry, metric: str, store: FeatureStore, layers: Sequence[str], clips: Sequence[Clip], split: Parts
 ) -> Row:
     """The accuracy of the layer that does best on the validation part."""

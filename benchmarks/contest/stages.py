@@ -15,8 +15,9 @@ from typing import Any
 from comparisons import rewrite
 from contest.costs import timed, updates
 from contest.entries import Entry
-from contest.figures import LOSS
+from contest.figures import HEALTH, KIND, LOSS
 from contest.methods import Method
+from contest.noise import measure_in_noise
 from contest.scores import measure
 from sonorant.config import convert, load
 from sonorant.data.manifest import read
@@ -47,7 +48,7 @@ def pretrain(entry: Entry) -> list[Row]:
     """Trains for the minutes, `prepare` among them; half of them for each of two iterations."""
     method = entry.contestant
     assert isinstance(method, Method)
-    parameters = entry.row("encoder parameters", _parameters(method), task=method.kind)
+    parameters = entry.row(KIND, _parameters(method), task=method.kind)
     if not method.trained:
         _draw(entry, method)
         return [parameters]
@@ -63,6 +64,7 @@ def pretrain(entry: Entry) -> list[Row]:
 
 def _training_rows(entry: Entry, method: Method) -> list[Row]:
     """What the training took, and what its log tells."""
+    watched = {figure: figure for figure in method.watched}
     runs = [run for run in (entry.folder / "first", entry.folder / "pretrain") if run.exists()]
     logged = [row for run in runs for row in read_metrics(run / "metrics.jsonl")]
     steps = [row for row in logged if "loss" in row]
@@ -74,15 +76,20 @@ def _training_rows(entry: Entry, method: Method) -> list[Row]:
         entry.row("updates", taken),
         entry.row("batch seconds", method.batch_seconds(entry.budget.processes) * entry.budget.processes),
         entry.row("seconds of audio a second", audio / seconds),
-        entry.row("diagnoses", len(told), task="; ".join(told)),
-        entry.row(LOSS, last(read_metrics(runs[-1] / "metrics.jsonl"), "loss")),
+        entry.row(HEALTH, len(told), task="; ".join(told)),
+        *(_last(entry, runs[-1], figure, row) for figure, row in {"loss": LOSS, **watched}.items()),
     ]
 
 
-def last(logged: Sequence[Mapping[str, Any]], metric: str) -> float:
-    """A figure's mean over the last tenth of the steps that were logged with it."""
-    values = [row[metric] for row in logged if row.get(metric) is not None]
-    return statistics.mean(values[-max(1, len(values) // 10) :])
+def _last(entry: Entry, run: Path, figure: str, metric: str) -> Row:
+    values = last(read_metrics(run / "metrics.jsonl"), figure)
+    return entry.row(metric, statistics.mean(values), low=min(values), high=max(values), n=len(values))
+
+
+def last(logged: Sequence[Mapping[str, Any]], figure: str) -> list[float]:
+    """A figure in the last tenth of the steps that were logged with it."""
+    values = [row[figure] for row in logged if row.get(figure) is not None]
+    return values[-max(1, len(values) // 10) :]
 
 
 def _trained(entry: Entry, method: Method, name: str, minutes: float, changes: Mapping[str, Any]) -> Path:
@@ -95,7 +102,10 @@ def _trained(entry: Entry, method: Method, name: str, minutes: float, changes: M
         seed=entry.seed,
         changes=changes,
     )
-    steps = updates(entry.folder / f"{name}-updates.json", config(steps=1), minutes)
+    file = entry.folder / f"{name}-updates.json"
+    if method.pool is not None:
+        file = entry.root / f"{method.pool}-updates.json"  # measured with the first of them
+    steps = updates(file, config(steps=1), minutes)
     with timed(entry.folder / "pretrain-seconds.json"):
         return pretraining.pretrain(config(steps=steps))
 
@@ -162,5 +172,6 @@ def _finetuning(entry: Entry, pretrained: Path, steps: int) -> FinetuneConfig:
 STAGES: dict[str, Callable[[Entry], list[Row]]] = {
     "pretrain": pretrain,
     "measure": measure,
+    "noise": measure_in_noise,
     "finetune": finetune,
 }

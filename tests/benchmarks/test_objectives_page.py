@@ -2,16 +2,18 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
-from contest import page, ranking
+from contest import figures, keeping, page, ranking
 from contest.correlation import correlation, spearman
 from contest.entries import Budget
 from sonorant.evaluate.rows import Row, read_rows
 
 BUDGET = Budget(pretraining=5, finetuning=2, processes=2)
+SHOW = partial(page.show, ["apc", "npc", "moco"])
 
 
 def row(subject, metric, value, *, seed=0, task=""):
@@ -29,27 +31,27 @@ def full(subject, nats, phones, rate, *, seed=0, trained=True, told=""):
 
 def test_rows_replace_those_of_their_contestant_seed_and_metric_alone():
     old = [row("a", "m", 1), row("a", "n", 2), row("a", "m", 3, seed=1), row("b", "m", 4)]
-    found = page.merged(old, [row("a", "m", 5, task="another layer")])
+    found = keeping.merged(old, [row("a", "m", 5, task="another layer")])
     assert [each.value for each in found] == [2, 3, 4, 5]
 
 
 def test_pieces_make_one_table_and_budgets_do_not_mix(tmp_path):
     file = tmp_path / "objectives-day.jsonl"
     for rows in (full("apc", 0.1, 0.3, 0.8), full("npc", 0.2, 0.4, 0.7), full("apc", 0.15, 0.3, 0.9)):
-        page.keep(file, rows, BUDGET, ["apc", "npc", "moco"])
+        keeping.keep(file, rows, BUDGET, SHOW)
     kept = read_rows(file)
     assert len(kept) == 3 + 2 * 6
     assert {each.value for each in kept if each.metric == page.NATS} == {0.2, 0.15}
     assert not list(tmp_path.glob("*.new"))
     assert (tmp_path / "objectives-day.png").stat().st_size > 1000
     other = Budget(pretraining=10, finetuning=2, processes=2)
-    with pytest.raises(page.BudgetError, match=r"day.jsonl: has 5 pretraining minutes, not 10"):
-        page.keep(file, full("moco", 0.1, 0.1, 0.1), other, [])
+    with pytest.raises(keeping.BudgetError, match=r"day.jsonl: has 5 pretraining minutes, not 10"):
+        keeping.keep(file, full("moco", 0.1, 0.1, 0.1), other, SHOW)
     assert read_rows(file) == kept
 
 
 def budget_rows():
-    return page.budget_rows(BUDGET, row("a", "m", 0))
+    return keeping.budget_rows(BUDGET, row("a", "m", 0))
 
 
 def test_the_page_has_the_best_first_and_tells_what_is_ill():
@@ -97,13 +99,13 @@ def test_the_correlation_is_over_trained_methods_alone():
 def test_every_figure_is_held_against_labels_and_better_agrees_with_better():
     rows = [each for number in range(5) for each in full(f"m{number}", number, number**2, -number)]
     for number, (rank, loss) in enumerate([(5, 4.0), (9, 3.0), (2, 2.0), (4, 1.0), (7, 0.0)]):
-        rows += [row(f"m{number}", page.RANKME, rank), row(f"m{number}", page.LOSS, loss)]
-    for metric in (page.NATS, page.LOSS):
+        rows += [row(f"m{number}", figures.RANKME, rank), row(f"m{number}", figures.LOSS, loss)]
+    for metric in (page.NATS, figures.LOSS):
         for judge in (page.PHONES, page.CER):
             assert ranking.agreement(rows, metric, judge)[0].value == pytest.approx(1)
-    found = ranking.agreement(rows, page.RANKME, page.PHONES)[0]
+    found = ranking.agreement(rows, figures.RANKME, page.PHONES)[0]
     assert found.value == pytest.approx(by_hand((5, 9, 2, 4, 7), range(5)))
-    assert ranking.agreement(rows, page.PNMI, page.CER) == (None, 0)
+    assert ranking.agreement(rows, figures.PNMI, page.CER) == (None, 0)
     lines = page.page([*budget_rows(), *rows], [], "objectives-day").splitlines()
     (line,) = [line for line in lines if line.startswith("| pretraining loss at the end |")]
     assert line.count("1.00 [1.00, 1.00] (5 methods)") == 2
