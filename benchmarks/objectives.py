@@ -3,6 +3,7 @@
     python benchmarks/objectives.py                              # everything; 3.5 hours of two idle cores
     python benchmarks/objectives.py --methods apc "hubert, 2nd" --seeds 0 1 2        # or piece by piece
     python benchmarks/objectives.py --quick                      # two methods for seconds; nothing is written
+    python benchmarks/objectives.py --upstream "Whisper tiny.en=whisper-tiny.en"     # a published model
 
 Each contestant is pretrained on the Amazon Queen's untranscribed recordings for --minutes with --processes,
 measured, and fine-tuned on ten minutes of transcripts for --finetune-minutes. Minutes are processor minutes
@@ -10,7 +11,7 @@ of each process: on a busy machine they last longer and mean as many updates. St
 --out: what has ended is not repeated, what was interrupted goes on. Rows are added to
 results/objectives-DATE.jsonl after each stage, in place of those of the same contestant, seed and metric, and
 the page and the picture beside it are made anew of all rows. --file names the table of another day, to go on
-with it.
+with it. Published models (docs/upstreams.md) are measured and not fine-tuned.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from contest.entries import Budget, Entry
-from contest.methods import contestants, known
+from contest.methods import Contestant, contestants, known, published
 from contest.page import check, keep
 from contest.stages import stage_rows
 from sonorant import corpora
@@ -41,6 +42,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--methods", nargs="+", help="contestants; all unless given", metavar="NAME")
+    parser.add_argument(
+        "--upstream", nargs="+", default=[], metavar="NAME=FOLDER",
+        help="published models, alone unless --methods names others",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="of pretraining, by the processors")
     parser.add_argument("--finetune-minutes", type=float, default=2.0)
@@ -52,14 +57,19 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="some seconds on fixtures; nothing is written")
     options = parser.parse_args()
+    try:
+        others = published(options.upstream)
+    except ConfigError as error:
+        parser.error(str(error))
+    wanted = options.methods or ([] if others else QUICK if options.quick else known())
     if options.quick:
         with tempfile.TemporaryDirectory() as folder:
-            sys.exit(quick(Path(folder), options.methods or QUICK))
+            sys.exit(quick(Path(folder), wanted, others))
     budget = Budget(options.minutes, options.finetune_minutes, options.processes)
     root = options.out / f"{options.minutes:g}min-{options.finetune_minutes:g}min-x{options.processes}"
     try:
         check(options.file, budget)
-        chosen = entries(options.methods or known(), options.seeds, options.corpus, root, budget)
+        chosen = entries(wanted, options.seeds, options.corpus, root, budget, others)
     except ValueError as error:
         parser.error(str(error))
     print(plan(chosen), flush=True)
@@ -69,13 +79,18 @@ def main() -> None:
 
 
 def entries(
-    wanted: Sequence[str], seeds: Sequence[int], corpus: Path, root: Path, budget: Budget
+    wanted: Sequence[str],
+    seeds: Sequence[int],
+    corpus: Path,
+    root: Path,
+    budget: Budget,
+    others: Sequence[Contestant] = (),
 ) -> list[Entry]:
     """Each contestant with each seed, all contestants of a seed before the next. ConfigError: a name is not
     known, or a budget is nothing."""
     if min(budget.pretraining, budget.finetuning, budget.processes) <= 0:
         raise ConfigError("--minutes, --finetune-minutes and --processes are above 0")
-    found = list(contestants(wanted))
+    found = [*contestants(wanted), *others]
     corpus, root = corpus.resolve(), root.resolve()
     return [Entry(each, seed, corpus, root, budget) for seed in seeds for each in found]
 
@@ -109,10 +124,10 @@ def contest(chosen: Sequence[Entry], file: Path) -> int:
     return failed
 
 
-def quick(folder: Path, wanted: Sequence[str]) -> int:
+def quick(folder: Path, wanted: Sequence[str], others: Sequence[Contestant]) -> int:
     """All stages of a few contestants for seconds, on fixtures; prints the page."""
     budget = Budget(pretraining=0.05, finetuning=0.05, processes=1)
-    chosen = entries(wanted, [0], small_corpus(folder / "corpus"), folder / "runs", budget)
+    chosen = entries(wanted, [0], small_corpus(folder / "corpus"), folder / "runs", budget, others)
     print(plan(chosen), flush=True)
     file = folder / "objectives-quick.jsonl"
     failed = contest(chosen, file)
