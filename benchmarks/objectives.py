@@ -3,6 +3,7 @@
     python benchmarks/objectives.py                              # everything; 3.5 hours of two idle cores
     python benchmarks/objectives.py --methods apc "hubert, 2nd" --seeds 0 1 2        # or piece by piece
     python benchmarks/objectives.py --quick                      # two methods for seconds; nothing is written
+    python benchmarks/objectives.py --upstream "Whisper tiny.en=whisper-tiny.en"     # a published model
 
 Each contestant is pretrained on the Amazon Queen's untranscribed recordings for --minutes with --processes,
 measured, and fine-tuned on ten minutes of transcripts for --finetune-minutes. Minutes are processor minutes
@@ -10,7 +11,7 @@ of each process: on a busy machine they last longer and mean as many updates. St
 --out: what has ended is not repeated, what was interrupted goes on. Rows are added to
 results/objectives-DATE.jsonl after each stage, in place of those of the same contestant, seed and metric, and
 the page and the picture beside it are made anew of all rows. --file names the table of another day, to go on
-with it.
+with it. Published models (docs/upstreams.md) are measured and not fine-tuned.
 """
 
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from contest.command import hold, hold_quickly, parser
 from contest.entries import Budget, Entry
 from contest.keeping import check
-from contest.methods import contestants, known
+from contest.methods import Contestant, contestants, known, published
 from contest.page import show
 from sonorant.config import ConfigError
 
@@ -32,29 +33,44 @@ SECONDS = Budget(pretraining=0.05, finetuning=0.05, processes=1)
 def main() -> None:
     command = parser(__doc__, name="objectives")
     command.add_argument("--methods", nargs="+", help="contestants; all unless given", metavar="NAME")
+    command.add_argument(
+        "--upstream", nargs="+", default=[], metavar="NAME=FOLDER",
+        help="published models, alone unless --methods names others",
+    )  # fmt: skip
     command.add_argument("--finetune-minutes", type=float, default=2.0)
     options = command.parse_args()
     shown = partial(show, known())
+    try:
+        others = published(options.upstream)
+    except ConfigError as error:
+        command.error(str(error))
+    wanted = options.methods or ([] if others else QUICK if options.quick else known())
     if options.quick:
-        sys.exit(hold_quickly(partial(entries, options.methods or QUICK, [0], SECONDS), shown))
+        sys.exit(hold_quickly(partial(entries, wanted, [0], SECONDS, others=others), shown))
     budget = Budget(options.minutes, options.finetune_minutes, options.processes)
     root = options.out / f"{options.minutes:g}min-{options.finetune_minutes:g}min-x{options.processes}"
     try:
         check(options.file, budget)
-        chosen = entries(options.methods or known(), options.seeds, budget, options.corpus, root)
+        chosen = entries(wanted, options.seeds, budget, options.corpus, root, others=others)
     except ValueError as error:
         command.error(str(error))
     sys.exit(hold(options, chosen, shown))
 
 
 def entries(
-    wanted: Sequence[str], seeds: Sequence[int], budget: Budget, corpus: Path, root: Path
+    wanted: Sequence[str],
+    seeds: Sequence[int],
+    budget: Budget,
+    corpus: Path,
+    root: Path,
+    *,
+    others: Sequence[Contestant] = (),
 ) -> list[Entry]:
     """Each contestant with each seed, all contestants of a seed before the next. ConfigError: a name is not
     known, or a budget is nothing."""
     if min(budget.pretraining, budget.finetuning, budget.processes) <= 0:
         raise ConfigError("--minutes, --finetune-minutes and --processes are above 0")
-    found = list(contestants(wanted))
+    found = [*contestants(wanted), *others]
     corpus, root = corpus.resolve(), root.resolve()
     return [Entry(each, seed, corpus, root, budget) for seed in seeds for each in found]
 

@@ -10,17 +10,20 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sonorant.config import ConfigError, convert, load, override
 from sonorant.data.dataset import DataConfig
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import Frontend, Upstream
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.objective import names, objective_config
 from sonorant.recipes.features import log_mel, mfcc
 from sonorant.recipes.settings import PretrainConfig
 from sonorant.recipes.shipped import names as shipped_names
 from sonorant.recipes.shipped import shipped
+from sonorant.recipes.upstream import load_upstream
 
 SUPERVISED = ("ctc", "seq2seq")
 OTHERS = re.compile("^demo_|_base$")  # configurations that are no small one of a method
@@ -82,7 +85,7 @@ class Bound:
     """Features that need no training, which are measured and not fine-tuned."""
 
     name: str
-    make: Callable[[], Encoder | Frontend]
+    make: Callable[[], Upstream]
     stages: tuple[str, ...] = ("measure",)
 
 
@@ -91,10 +94,8 @@ def stacked() -> Frontend:
     return build(convert(load(shipped(SHARED))["encoder"], EncoderConfig)).frontend
 
 
-# Another's trained encoder belongs here as well: whatever `recipes.features.extract` takes. Whisper tiny.en's
-# would be an `Encoder` whose front end is its log-mel and whose context its blocks; its weights are not
-# shipped, so it has no entry.
-BOUNDS: dict[str, Callable[[], Encoder | Frontend]] = {
+# Published models, whose weights are not shipped, come beside them by `--upstream NAME=FOLDER`.
+BOUNDS: dict[str, Callable[[], Upstream]] = {
     "log-mel": log_mel,
     "log-mel stacked": stacked,
     "MFCC": mfcc,
@@ -110,6 +111,20 @@ def known() -> list[str]:
     methods += [name for name in shipped_names() if not (name in names() or OTHERS.search(name))]
     second = [second_name(name) for name in SECOND if name in methods]
     return [*sorted([*methods, *second]), *UNTRAINED, *BOUNDS]
+
+
+def published(words: Sequence[str]) -> list[Bound]:
+    """Bounds from words like `NAME=FOLDER`. ConfigError: a word is none, its name is taken, or its folder is
+    not there."""
+    found = dict[str, Bound]()
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if not (name and equals and Path(folder).is_dir()):
+            raise ConfigError(f"--upstream: {word!r}: expected NAME=FOLDER, of a folder that is there")
+        if name in known() or name in found:
+            raise ConfigError(f"--upstream: {name!r} is a contestant already (give another name)")
+        found[name] = Bound(name, partial(load_upstream, Path(folder).resolve()))
+    return list(found.values())
 
 
 def second_name(name: str) -> str:

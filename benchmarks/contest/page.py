@@ -41,8 +41,8 @@ those after fine-tuning on ten minutes of transcripts, with as many updates for 
 seeds, in brackets the lowest and the highest of them.
 """
 ABSENT = (
-    "- Whisper tiny.en's encoder, as another bound: its weights are not shipped (its place is `BOUNDS` in "
-    "contest/methods.py)."
+    "- Published models, such as Whisper tiny.en's encoder, but for those in the table: their weights are "
+    "not shipped (`--upstream NAME=FOLDER` adds one as another bound)."
 )
 
 

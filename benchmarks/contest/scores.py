@@ -11,7 +11,7 @@ from contest.entries import Entry
 from contest.figures import EFFECTIVE, NATS, PHONES, PNMI, PURITY, RANKME, SPEAKERS
 from contest.methods import Bound, stacked
 from sonorant.data.manifest import Clip
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import FRONTEND
 from sonorant.evaluate.clusters import match
 from sonorant.evaluate.information import InformationConfig, label_free
 from sonorant.evaluate.linear import ProbeConfig
@@ -21,7 +21,7 @@ from sonorant.evaluate.rows import Row
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.demo import FITTED, RATES, aligned
-from sonorant.recipes.features import FRONTEND, SECTION, extract
+from sonorant.recipes.features import SECTION, extract
 from sonorant.recipes.measuring import best_layer, parts
 from sonorant.recipes.settings import load_encoder
 

@@ -6,12 +6,13 @@ import time
 
 import pytest
 import yaml
+from tiny_models import speech_model
 
 import objectives
 from contest import figures, page, scores, stages
 from contest.costs import timed, updates
 from contest.entries import Budget, Entry
-from contest.methods import BOUNDS, UNTRAINED, contestants, known, method
+from contest.methods import BOUNDS, UNTRAINED, contestants, known, method, published
 from contest.running import plan, run
 from contest.small import SPEECH
 from sonorant.config import ConfigError
@@ -182,6 +183,27 @@ def test_all_stages_once(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stages, "STAGES", dict.fromkeys(stages.STAGES, never))
     assert run(chosen, file, SHOW) == 0
     assert sorted(map(str, read_rows(file))) == sorted(map(str, kept))
+
+
+def test_a_published_model_is_measured_and_no_more(small, tmp_path):
+    speech_model("hubert", tmp_path / "hubert")
+    budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
+    others = published([f"HuBERT tiny={tmp_path / 'hubert'}"])
+    chosen = objectives.entries([], [0], small, tmp_path / "runs", budget, others)
+    assert objectives.plan(chosen).startswith("HuBERT tiny, seed 0: measure 2 min\n")
+    assert objectives.contest(chosen, file) == 0
+    rows = {each.metric: each for each in read_rows(file) if each.subject == "HuBERT tiny"}
+    assert rows.keys() == {page.NATS, page.PHONES, page.SPEAKERS}
+    assert rows[page.PHONES].task in ("input", "layer_0", "layer_1")
+
+
+def test_published_models_need_a_name_of_their_own_and_a_folder(tmp_path):
+    for word in ("hubert", f"={tmp_path}", "mine=", f"mine={tmp_path / 'nosuch'}"):
+        with pytest.raises(ConfigError, match=f"--upstream: '{word}': expected NAME=FOLDER"):
+            published([word])
+    for words in ([f"hubert={tmp_path}"], [f"mine={tmp_path}", f"mine={tmp_path}"]):
+        with pytest.raises(ConfigError, match="is a contestant already"):
+            published(words)
 
 
 def test_an_interrupted_stage_goes_on_and_one_that_fails_does_not_stop_the_others(

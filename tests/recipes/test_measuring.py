@@ -211,7 +211,10 @@ def test_controls_that_cannot_be_made_are_told(tmp_path, sonorant, few):
 
 def test_what_cannot_be_extracted_or_measured_is_refused(features, tmp_path, sonorant, pretrained, speech):
     for words, told in (
-        (["extract", tmp_path, speech, "--out", tmp_path / "new"], f"{tmp_path}: no checkpoint here"),
+        (
+            ["extract", tmp_path, speech, "--out", tmp_path / "new"],
+            f"{tmp_path}: neither a run nor a known model",
+        ),
         (["extract", pretrained, speech, "--out", features], f"{features}: exists already"),
         (
             ["extract", pretrained, speech, "--out", tmp_path / "new", "--layer", "layer_9"],

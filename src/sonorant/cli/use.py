@@ -13,7 +13,12 @@ from sonorant.console import AsJson, Layers, Out, Precision, Quiet, Rows
 
 @app.command()
 def extract(
-    run: Annotated[str, typer.Argument(help="A run or checkpoint, or a baseline: `log-mel`, `mfcc`.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run or checkpoint, a published model's folder, or a baseline: `log-mel`, `mfcc`."
+        ),
+    ],
     manifest: Annotated[Path, typer.Argument(help="The clips.")],
     out: Out = Path("features"),
     untrained: Annotated[bool, typer.Option(help="The same encoder with new weights: a control.")] = False,
@@ -27,24 +32,27 @@ def extract(
 ) -> None:
     """Write the features of every clip and layer: `frontend`, then `layer_0` and on.
 
+    Published models are wav2vec 2.0, HuBERT, WavLM, data2vec-audio and Whisper's encoder, in folders as
+    `transformers` saves them (docs/upstreams.md).
+
     Example: `sonorant extract runs/best_rq speech.jsonl --to-score --out features`
     """
     import torch
 
     from sonorant.data.manifest import read
     from sonorant.recipes import features
-    from sonorant.recipes.settings import best_checkpoint, load_encoder
+    from sonorant.recipes.upstream import load_upstream, origin
 
     torch.manual_seed(seed)
     baseline = {"log-mel": features.log_mel, "mfcc": features.mfcc}.get(run)
-    checkpoint = Path(run) if baseline else best_checkpoint(Path(run))
-    encoder = baseline() if baseline else load_encoder(checkpoint, untrained=untrained)
+    checkpoint = Path(run) if baseline else origin(Path(run))
+    upstream = baseline() if baseline else load_upstream(checkpoint, untrained=untrained)
     write = features.extract_to_score if to_score else features.extract
     provenance = {"checkpoint": str(checkpoint), "untrained": untrained, "manifest": str(manifest)}
     clips = read(manifest)
     with console.progress("extracting", quiet) as bar:
         count = write(
-            encoder,
+            upstream,
             clips,
             out,
             provenance=provenance | {"precision": precision},

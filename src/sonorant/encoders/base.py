@@ -1,21 +1,50 @@
 """The encoder: a front end, a projection and a context network. It is what is kept after training."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import count
+from typing import TypeVar
 
 from torch import nn
 
 from sonorant.nn.dropout import Dropout
 from sonorant.types import Hidden, Padded
 
+FRONTEND = "frontend"
+Layer = TypeVar("Layer")
 
-class Frontend(nn.Module, ABC):
+
+class Upstream(nn.Module, ABC):
+    """Whatever features are taken of: an encoder, a front end alone, or a published model."""
+
+    longest: float = math.inf  # seconds that it takes at once
+
+    @property
+    @abstractmethod
+    def sees_future(self) -> bool:
+        """Whether frames are computed from audio that comes after them."""
+
+    @abstractmethod
+    def front(self) -> "Frontend":
+        """Its front end, which tells the rate and what frames there are, the same in all layers."""
+
+    @abstractmethod
+    def features(self, inputs: Padded) -> dict[str, Padded]:
+        """`batch samples` to each layer's `batch time dim`, by name: `frontend`, then `layer_0` and on.
+
+        Padding changes nothing in the real steps.
+        """
+
+
+class Frontend(Upstream):
     """Waveforms to frames."""
 
     dim: int  # of a frame
     stride: int  # samples from one frame to the next
     rate: int  # samples a second of the waveforms it expects
+    sees_future = False
 
     @abstractmethod
     def forward(self, inputs: Padded) -> Padded:
@@ -30,6 +59,12 @@ class Frontend(nn.Module, ABC):
         """The samples that a frame sees: the fewest that give one. The middle of frame j lies at
         `window / 2 + j * stride`."""
         return next(samples for samples in count(1) if self.frames(samples) > 0)
+
+    def front(self) -> "Frontend":
+        return self
+
+    def features(self, inputs: Padded) -> dict[str, Padded]:
+        return {FRONTEND: self(inputs)}
 
 
 class Context(nn.Module, ABC):
@@ -53,7 +88,7 @@ class Context(nn.Module, ABC):
         return ()
 
 
-class Encoder(nn.Module):
+class Encoder(Upstream):
     """`frontend`, then `project` to the context's width, then `context`.
 
     Objectives that mask or quantise act between the parts: on frames before `project` (BEST-RQ) or behind it
@@ -73,3 +108,20 @@ class Encoder(nn.Module):
     def forward(self, inputs: Padded) -> Hidden:
         hidden: Hidden = self.context(self.project(self.frontend(inputs)))
         return hidden
+
+    @property
+    def sees_future(self) -> bool:
+        return not self.context.causal
+
+    def front(self) -> Frontend:
+        return self.frontend
+
+    def features(self, inputs: Padded) -> dict[str, Padded]:
+        frames = self.frontend(inputs)
+        hidden = self.context(self.project(frames))
+        return {FRONTEND: frames, **numbered([Padded(each, hidden.lengths) for each in hidden.layers])}
+
+
+def numbered(layers: Sequence[Layer]) -> dict[str, Layer]:
+    """A context's layers by name, the first one 0."""
+    return {f"layer_{number}": layer for number, layer in enumerate(layers)}

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from sonorant.data.manifest import Clip, read
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import FRONTEND, Upstream
 from sonorant.evaluate.store import FeatureStore, FeatureWriter
-from sonorant.recipes.features import FRONTEND, extract, log_mel
-from sonorant.recipes.settings import load_encoder
+from sonorant.recipes.features import extract, log_mel
+from sonorant.recipes.upstream import load_upstream
 
 COLLAPSED = "collapsed"
 
@@ -47,23 +47,21 @@ def controls(
         for layer in layers:
             if layer in made.layers and layer != FRONTEND:
                 yield Control(f"{layer}, untrained", made, layer)
-    rate = 16000 if untrained is None else untrained.frontend.rate
+    rate = 16000 if untrained is None else untrained.front().rate
     yield Control("log-mel", _extracted(log_mel(rate), clips, store, folder / "log-mel"), FRONTEND)
 
 
-def _untrained(store: FeatureStore, checkpoint: str, seed: int) -> Encoder | None:
+def _untrained(store: FeatureStore, checkpoint: str, seed: int) -> Upstream | None:
     """The encoder that the store is of, with new weights; None for a baseline, or where it is gone."""
     if store.provenance.get("untrained") or not Path(checkpoint, "config.json").is_file():
         return None
     torch.manual_seed(seed)
-    return load_encoder(Path(checkpoint), untrained=True)
+    return load_upstream(Path(checkpoint), untrained=True)
 
 
-def _extracted(
-    model: Encoder | Frontend, clips: Sequence[Clip], store: FeatureStore, out: Path
-) -> FeatureStore:
+def _extracted(upstream: Upstream, clips: Sequence[Clip], store: FeatureStore, out: Path) -> FeatureStore:
     sections = None if store.section is None else store.section * store.frame_seconds
-    extract(model, clips, out, provenance={}, sections=sections)
+    extract(upstream, clips, out, provenance={}, sections=sections)
     return FeatureStore(out)
 
 

@@ -22,7 +22,7 @@ from sonorant import corpora
 from sonorant.asr.align import align
 from sonorant.config import convert, load
 from sonorant.data.manifest import Clip, read, write
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import FRONTEND, Encoder, Upstream
 from sonorant.evaluate.information import InformationConfig, Score, label_free
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.probe import probe
@@ -30,7 +30,6 @@ from sonorant.evaluate.rows import Row, write_rows
 from sonorant.evaluate.store import FeatureStore
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes.features import (
-    FRONTEND,
     TARGETS,
     extract,
     extract_to_score,
@@ -191,7 +190,7 @@ def _score(demo: Demo, encoders: Mapping[str, Encoder], train: Sequence[Clip], t
 
 def _probe(
     demo: Demo,
-    encoders: Mapping[str, Encoder | Frontend],
+    encoders: Mapping[str, Upstream],
     best: str,
     train: Sequence[Clip],
     test: Sequence[Clip],

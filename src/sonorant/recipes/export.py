@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from sonorant import __version__
 from sonorant.asr.vocabulary import Vocabulary
 from sonorant.config import ConfigError
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import FRONTEND, Encoder, Frontend
 from sonorant.objectives.ctc import CTC
-from sonorant.recipes.features import FRONTEND
 from sonorant.recipes.onnx import FEATURES, FRAMES, LENGTHS, LOG_PROBABILITIES, NEEDED, SAMPLES
 from sonorant.recipes.recognise import load_network
 from sonorant.recipes.settings import best_checkpoint, load_encoder

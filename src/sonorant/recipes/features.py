@@ -1,4 +1,4 @@
-"""Features of utterances, layer by layer, from a trained encoder, an untrained one, or log-mel alone."""
+"""Features of utterances, layer by layer, from an encoder, a published model, or log-mel alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from sonorant.config import ConfigError
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, seconds, where
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import Frontend, Upstream
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.encoders.mfcc import MFCC
 from sonorant.evaluate.store import FeatureWriter
@@ -20,14 +20,13 @@ from sonorant.recipes.precision import prepared
 from sonorant.train import distributed
 from sonorant.types import Padded, pad
 
-FRONTEND = "frontend"
 TARGETS = "targets"  # the folder in a store that is made for the label-free score
 SECTION = 0.5  # seconds, where features are made for the label-free score
 Progress = Callable[[int, int], None]
 
 
 def extract(
-    encoder: Encoder | Frontend,
+    upstream: Upstream,
     clips: Sequence[Clip],
     out: Path,
     *,
@@ -44,10 +43,11 @@ def extract(
     equal parts of about so many seconds, each encoded by itself, so that no frame sees beyond its own: what
     the label-free score needs of a network that sees the future. Clips of more than a minute are encoded
     without sections too in stretches of a minute, of which 5 s at either side only give context: no frame
-    sees further than its stretch, nor does a normalisation over the utterance. ConfigError: a layer is not
-    there, every clip is too short, or a section is; the precision cannot be had.
+    sees further than its stretch, nor does a normalisation over the utterance. Stretches are shorter where a
+    network takes less at once. ConfigError: a layer is not there, every clip is too short, or a section is,
+    or too long for the network; the precision cannot be had.
     """
-    frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
+    frontend = upstream.front()
     clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= frontend.window)
     if not clips:
         raise ConfigError(f"{out}: no clip is long enough for one frame (give longer ones)")
@@ -55,16 +55,18 @@ def extract(
     section = None if sections is None else round(sections / frame_seconds)
     if section is not None and section < 1:
         raise ConfigError(f"sections: {sections} s are shorter than a frame of {frame_seconds} s")
+    if section is not None and 1.5 * section * frame_seconds > upstream.longest:  # they are only about equal
+        raise ConfigError(f"sections: {sections} s are too long for a network of {upstream.longest:g} s")
     with FeatureWriter(
         out,
         frame_seconds=frame_seconds,
         first_centre=frontend.window / 2 / frontend.rate,  # the middle of the first frame
         provenance=provenance,
-        sees_future=section is None and isinstance(encoder, Encoder) and not encoder.context.causal,
+        sees_future=section is None and upstream.sees_future,
         section=section,
     ) as writer:
         features = _features(
-            encoder, clips, section, layers=layers, batch_seconds=batch_seconds, precision=precision
+            upstream, clips, section, layers=layers, batch_seconds=batch_seconds, precision=precision
         )
         for number, (name, values) in enumerate(features, start=1):
             writer.add(name, values)
@@ -74,7 +76,7 @@ def extract(
 
 
 def extract_to_score(
-    encoder: Encoder | Frontend,
+    upstream: Upstream,
     clips: Sequence[Clip],
     out: Path,
     *,
@@ -86,7 +88,7 @@ def extract_to_score(
     """Writes what the label-free score takes: layers in sections, and in `out/targets` the front end's frames
     of whole clips, whose clusters are predicted: one space for all layers, which none makes easier."""
     written = extract(
-        encoder,
+        upstream,
         clips,
         out,
         provenance=provenance,
@@ -95,8 +97,7 @@ def extract_to_score(
         precision=precision,
         progress=progress,
     )
-    frontend = encoder if isinstance(encoder, Frontend) else encoder.frontend
-    extract(frontend, clips, out / TARGETS, provenance=provenance)
+    extract(upstream.front(), clips, out / TARGETS, provenance=provenance)
     return written
 
 
@@ -107,7 +108,7 @@ def _chosen(values: dict[str, Padded], layers: Sequence[str] | None) -> dict[str
 
 
 def _features(
-    encoder: Encoder | Frontend,
+    upstream: Upstream,
     clips: Sequence[Clip],
     section: int | None,
     *,
@@ -116,15 +117,15 @@ def _features(
     precision: str,
 ) -> Iterator[tuple[str, dict[str, Float[Tensor, "time dim"]]]]:
     device = distributed.device()
-    model, computing = prepared(encoder, precision, device)
-    frontend = model if isinstance(model, Frontend) else model.frontend
+    model, computing = prepared(upstream, precision, device)
+    frontend, at_once = model.front(), min(LONG, model.longest)
 
     def encode(waves: Sequence[Float[Tensor, " samples"]]) -> dict[str, Padded]:
         with computing():
-            return _chosen(_layers(model, pad(waves).to(device)), layers)
+            return _chosen(model.features(pad(waves).to(device)), layers)
 
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
-    long = seconds(clips) > LONG
+    long = seconds(clips) > at_once
     short = where(clips, ~long)
     for batch in Dataset(short, config).in_order(batch_seconds) if short else ():
         pieces = [_pieces(wave, frontend, section) for wave in _waves(batch.inputs)]
@@ -135,7 +136,7 @@ def _features(
         for row, name in enumerate(batch.ids):
             yield name, {layer: frames[row] for layer, frames in joined.items()}
     for clip in where(clips, long):
-        yield clip.id, long_features(encode, clip, frontend, section)
+        yield clip.id, long_features(encode, clip, frontend, section, at_once)
 
 
 def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
@@ -155,17 +156,6 @@ def _joined(frames: Padded, pieces: Sequence[int]) -> list[Float[Tensor, "time d
     """Each utterance's frames, of as many rows as it had pieces, one behind the other."""
     lengths = [int(each.sum()) for each in frames.lengths.split(list(pieces))]
     return list(frames.values[frames.mask].float().split(lengths))
-
-
-def _layers(encoder: Encoder | Frontend, inputs: Padded) -> dict[str, Padded]:
-    if isinstance(encoder, Frontend):
-        return {FRONTEND: encoder(inputs)}
-    frames = encoder.frontend(inputs)
-    hidden = encoder.context(encoder.project(frames))
-    layers = {
-        f"layer_{number}": Padded(values, hidden.lengths) for number, values in enumerate(hidden.layers)
-    }
-    return {FRONTEND: frames, **layers}
 
 
 def log_mel(rate: int = 16000) -> LogMel:

@@ -19,12 +19,15 @@ Encode = Callable[[Sequence[Float[Tensor, " samples"]]], dict[str, Padded]]
 
 
 def long_features(
-    encode: Encode, clip: Clip, frontend: Frontend, section: int | None
+    encode: Encode, clip: Clip, frontend: Frontend, section: int | None, at_once: float
 ) -> dict[str, Float[Tensor, "time dim"]]:
-    """A clip's layers in half precision, as a store has them: in sections, or from stretches that overlap."""
-    stretches = _overlapping if section is None else _sections
+    """A clip's layers in half precision, as a store has them: in sections, or from stretches of `at_once`
+    seconds that overlap."""
+    stretches = _overlapping(encode, clip, frontend, at_once)
+    if section is not None:
+        stretches = _sections(encode, clip, frontend, section)
     parts: dict[str, list[Tensor]] = {}
-    for layers in stretches(encode, clip, frontend, section or 0):
+    for layers in stretches:
         for name, frames in layers.items():
             parts.setdefault(name, []).append(frames.half())
     return {name: torch.cat(parts.pop(name)) for name in list(parts)}
@@ -38,10 +41,12 @@ def section_samples(samples: int, frontend: Frontend, section: int) -> list[tupl
     return list(zip(starts, [*ends, samples], strict=True))
 
 
-def _overlapping(encode: Encode, clip: Clip, frontend: Frontend, _: int) -> Iterator[dict[str, Tensor]]:
+def _overlapping(
+    encode: Encode, clip: Clip, frontend: Frontend, at_once: float
+) -> Iterator[dict[str, Tensor]]:
     stride, rate = frontend.stride, frontend.rate
-    size, margin = round(LONG * rate / stride), round(MARGIN * rate / stride)  # frames
-    audio, first = clip_blocks(clip, rate, LONG), 0
+    size, margin = round(at_once * rate / stride), round(MARGIN * rate / stride)  # frames
+    audio, first = clip_blocks(clip, rate, at_once), 0
     for samples, final in overlapping(audio, size * stride, (size - 2 * margin) * stride):
         last = None if final else size - margin
         layers = encode([torch.from_numpy(samples)])

@@ -10,13 +10,13 @@ import torch
 from sonorant.config import ConfigError, builtins
 from sonorant.data.dataset import Dataset
 from sonorant.data.manifest import Clip, read
-from sonorant.encoders.base import Encoder
+from sonorant.encoders.base import FRONTEND, Encoder
 from sonorant.encoders.build import build
 from sonorant.evaluate.information import Score, label_free
 from sonorant.evaluate.sampling import SamplingError, split
 from sonorant.evaluate.store import FeatureStore
 from sonorant.objective import objective_config
-from sonorant.recipes.features import FRONTEND, TARGETS, extract_to_score, first_minutes
+from sonorant.recipes.features import TARGETS, extract_to_score, first_minutes
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import PretrainConfig, ScoreConfig, build_objective
 from sonorant.train import distributed

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from sonorant.config import ConfigError
 from sonorant.data.manifest import Clip
+from sonorant.encoders.base import FRONTEND
 from sonorant.evaluate.clusters import match
 from sonorant.evaluate.critics import CriticConfig, by_critic
 from sonorant.evaluate.information import InformationConfig, Score, curve, labelled
@@ -18,7 +19,7 @@ from sonorant.evaluate.rank import rank
 from sonorant.evaluate.rows import Row
 from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.controls import controls
-from sonorant.recipes.features import FRONTEND, TARGETS
+from sonorant.recipes.features import TARGETS
 from sonorant.recipes.measuring import CRITICS, HIDDEN, LINEAR, Measurer
 
 Say = Callable[[str], None]
