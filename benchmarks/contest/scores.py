@@ -11,7 +11,7 @@ from contest.entries import Entry
 from contest.figures import EFFECTIVE, NATS, PHONES, PNMI, PURITY, RANKME, SPEAKERS
 from contest.methods import Bound, stacked
 from sonorant.data.manifest import Clip
-from sonorant.encoders.base import FRONTEND
+from sonorant.encoders.base import FRONTEND, Upstream
 from sonorant.evaluate.clusters import match
 from sonorant.evaluate.information import InformationConfig, label_free
 from sonorant.evaluate.linear import ProbeConfig
@@ -61,7 +61,7 @@ def measure(entry: Entry) -> list[Row]:
     return rows
 
 
-def made(entry: Entry) -> Encoder | Frontend:
+def made(entry: Entry) -> Upstream:
     """What is measured."""
     if isinstance(entry.contestant, Bound):
         return entry.contestant.make()

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from sonorant.config import Config
 from sonorant.data.manifest import Clip
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders import base
 from sonorant.evaluate.ratios import Measured
 from sonorant.recipes.benching import results
 from sonorant.recipes.benching.data import Problem, problems
@@ -143,7 +143,7 @@ class Subject:
     """An upstream in a task."""
 
     upstream: Upstream
-    model: Encoder | Frontend
+    model: base.Upstream
     content: str  # of the model
     problem: Problem
     setting: str

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sonorant.config import ConfigError
 from sonorant.data.manifest import Clip
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders.base import Upstream
 from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.features import extract
 from sonorant.task import Times
@@ -69,7 +69,7 @@ class Features:
 
 
 def features(
-    model: Encoder | Frontend,
+    model: Upstream,
     content: str,
     clips: Sequence[Clip],
     folder: Path,

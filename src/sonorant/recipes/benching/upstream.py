@@ -1,13 +1,12 @@
 """What a benchmark is run on: a word of the command line becomes a frozen model, its name and its content.
 
 log-mel, mfcc            baselines without weights
-runs/hubert              a run's best checkpoint, or a checkpoint
+runs/hubert              a run's best checkpoint, a checkpoint, or the folder of a published model
 untrained:runs/hubert    the same encoder with new weights: a control
 NAME=WORD                any of them by another name
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ import torch
 from torch import nn
 
 from sonorant.config import ConfigError
-from sonorant.encoders.base import Encoder, Frontend
+from sonorant.encoders import base
 from sonorant.recipes.features import log_mel, mfcc
-from sonorant.recipes.settings import best_checkpoint, encoder_settings, load_encoder
+from sonorant.recipes.upstream import described, load_upstream, origin
 
 BASELINE = "log-mel"  # what SUPERB's score starts from
 BASELINES = {BASELINE: log_mel, "mfcc": mfcc}
@@ -32,20 +31,20 @@ class Upstream:
     name: str
     word: str
 
-    def load(self) -> Encoder | Frontend:
+    def load(self) -> base.Upstream:
         """The model. New weights are those of seed 0."""
         if self.word in BASELINES:
             return BASELINES[self.word]()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            checkpoint = best_checkpoint(Path(self.word.removeprefix(UNTRAINED)))
-            return load_encoder(checkpoint, untrained=self.word.startswith(UNTRAINED))
+            path = origin(Path(self.word.removeprefix(UNTRAINED)))
+            return load_upstream(path, untrained=self.word.startswith(UNTRAINED))
 
     def settings(self) -> str:
         """What beside the weights makes the model what it is, as text."""
         if self.word in BASELINES:
             return self.word
-        return json.dumps(encoder_settings(Path(self.word.removeprefix(UNTRAINED))), sort_keys=True)
+        return described(Path(self.word.removeprefix(UNTRAINED)))
 
 
 def upstreams(words: Sequence[str]) -> list[Upstream]:
