@@ -19,7 +19,7 @@ from sonorant.evaluate.wer import character_error_rate
 from sonorant.objectives import ctc
 from sonorant.recipes.onnx import Windows, onnx_session, run_onnx
 from sonorant.recipes.precision import prepared
-from sonorant.recipes.recognise import load_ctc, load_recogniser, recognise
+from sonorant.recipes.recognise import load_network, load_recogniser, recognise
 from sonorant.recipes.settings import load_encoder
 from sonorant.types import Padded
 
@@ -46,7 +46,10 @@ def encoder(subject: str) -> Encoder:
 
 def recogniser(subject: str) -> tuple[ctc.CTC, Vocabulary]:
     if subject not in ENCODERS:
-        return load_ctc(Path(subject))
+        network, vocabulary = load_network(Path(subject))
+        assert isinstance(network, ctc.CTC)
+        assert isinstance(vocabulary, Vocabulary)
+        return network, vocabulary
     built = ctc.Config(labels=len(VOCABULARY)).build(encoder(subject))
     return built.eval(), VOCABULARY
 
