@@ -273,3 +273,25 @@ def test_every_task_runs_from_speech_to_a_row_and_again_to_the_same(speech, pret
     (tmp_path / "out/fits.jsonl").unlink()
     assert plain(sonorant(*words).json) == plain(done.json)
     assert (tmp_path / "out/leaderboard.html").stat().st_size > 10_000
+
+
+def test_another_model_of_the_same_name_is_measured_anew(labelled, sonorant, tmp_path):
+    contents = []
+    for word in ("x=log-mel", "x=mfcc", "x=mfcc"):
+        words = [
+            "bench",
+            word,
+            "--data",
+            labelled,
+            "--tasks",
+            "ks",
+            "--heads",
+            "paper",
+            "--out",
+            tmp_path / "out",
+        ]
+        assert sonorant(*words, *BUDGET, "--seeds", 1).code == 0
+        (fit,) = load(tmp_path / "out")
+        contents.append((fit.content, fit.rows[0].seconds))
+    assert contents[0][0] != contents[1][0]
+    assert contents[1] == contents[2]

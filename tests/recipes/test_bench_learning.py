@@ -111,6 +111,8 @@ def test_a_seed_decides_and_the_global_generator_is_left_alone(tmp_path):
         assert torch.equal(value, again.model.state_dict()[name])
     assert not torch.equal(first.model.head.project.weight, other.model.head.project.weight)
     assert (first.loss, first.value) == (again.loss, again.value)
+    one, two = (next(learning._batches(sides.train, 8, seed)) for seed in (0, 1))
+    assert one != two
 
 
 def test_neither_memory_nor_pieces_change_what_is_learned(tmp_path, monkeypatch):

@@ -99,5 +99,5 @@ def test_slots_of_an_intent():
     assert not ic.takes(Clip("b", "x.wav", labels={"emotion": "joy"}))
     other = Clip("b", "x.wav", labels={"intent.action": "off", "intent.object": "lights"})
     task = ic([order, other], Times(0.01, 0.005))
-    half = {"intent.action": "on", "intent.object": "heat"}  # one slot of two is right: none counts
+    half = {"intent.action": "off", "intent.object": "heat"}  # one slot of two is right: no clip is
     assert task.score([order, other], [ic.slots(order), half])[0].value == 0.5
