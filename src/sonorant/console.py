@@ -13,7 +13,7 @@ import typer
 FAILURE, MISTAKE, INTERRUPTED = 1, 2, 130
 
 # By name, so that telling them needs no torch.
-FAILURES = ("CheckpointError", "CollapsedError", "DivergedError", "ProcessError")
+FAILURES = ("CheckpointError", "CollapsedError", "DivergedError", "ProcessError", "SpeechError")
 
 # What the operating system says when a path is wrong; the rest, such as a full disk, is no user's mistake.
 WRONG_PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -53,12 +53,12 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def continuable() -> Iterator[None]:
-    """Tells who presses Ctrl-C that nothing up to the last checkpoint is lost."""
+def continuable(last: str = "checkpoint") -> Iterator[None]:
+    """Tells who presses Ctrl-C that nothing up to the last checkpoint, or what else is kept, is lost."""
     try:
         yield
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"interrupted; the same command goes on from the last {last}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 

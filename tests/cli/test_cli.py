@@ -31,6 +31,14 @@ FROZEN = {
     "manifest": ["folder", "--out", "-o", "--layout", "--label", "--json", "--quiet", "-q"],
     "align": ["manifest", "--out", "-o", "--processes", "--quiet", "-q"],
     "rooms": ["--out", "-o", "--count", "--rate", "--seed", "--quiet", "-q"],
+    "speak": [
+        *["text", "--out", "-o", "--engine", "--voices", "--command", "--paces", "--language", "--seed"],
+        *["--threads", "--timeout", "--json", "--quiet", "-q"],
+    ],
+    "label": [
+        *["run", "manifest", "--out", "-o", "--keep", "--min-confidence", "--beam"],
+        *["--lm", "--lm-weight", "--word-bonus", "--json", "--quiet", "-q"],
+    ],
     "pretrain": ["config", "overrides", "--budget", "--quiet", "-q", "--json"],
     "finetune": ["config", "overrides", "--quiet", "-q", "--json"],
     "extract": [
@@ -62,6 +70,10 @@ FROZEN = {
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],
     "export": ["run", "--out", "-o", "--layer", "--precision"],
     "report": ["run"],
+    "self-train": [
+        *["paired", "speech", "overrides", "--config", "--out", "-o", "--rounds", "--keep", "--share"],
+        *["--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
+    ],
     "profile": ["config", "overrides", "--json"],
     "demo": ["--out", "-o", "--minutes", "--seed", "--json"],
 }
@@ -79,7 +91,7 @@ def parsed(line):
     words = shlex.split(line, comments=True)
     assert words[0] == "sonorant"
     context = COMMANDS[words[1]].make_context(words[1], [word for word in words[2:] if word != "..."])
-    if words[1] in ("pretrain", "finetune"):
+    if words[1] in ("pretrain", "finetune") and not context.params.get("budget"):
         settings = load(shipped(context.params["config"]), context.params["overrides"] or ())
         settings["data"].setdefault("manifest", "x.jsonl")
         convert(settings, PretrainConfig if words[1] == "pretrain" else FinetuneConfig)
@@ -174,6 +186,12 @@ def test_wrong_usage_ends_with_2_and_points_to_the_help(words, capsys):
         (["pretrain", "apc", "data.manifest=nosuch.jsonl"], "nosuch.jsonl: cannot be read"),
         (["finetune", "ctc", "pretrained=x", "data.manifest=nosuch.jsonl"], "nosuch.jsonl: cannot be read"),
         (["finetune", "ctc", "data.manifest=x.jsonl"], "pretrained: required, but not given"),
+        (["label", "nosuch", "speech.jsonl"], "nosuch: no checkpoint here"),
+        (["self-train", "p.jsonl", "s.jsonl", "out=x"], "'out=x': each round has its own"),
+        (["self-train", "p.jsonl", "s.jsonl", "pretrained=x"], "s.jsonl: cannot be read"),
+        (["speak", "nosuch.txt", "--command", "cat {out}"], "nosuch.txt: No such file or directory"),
+        (["speak", "x.txt", "--command", "nosuch {out}"], "command: nosuch: no such program"),
+        (["speak", "x.txt", "--engine", "nosuch"], "engine: 'nosuch' is not one of espeak-ng, flite"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -21,6 +21,7 @@ FULL = Clip(
     text="perché no",
     units=[("p", 0.0, 0.1), ("e", 0.1, 0.25)],
     source="test",
+    confidence=[0.5, 1, 0, 0.25, 0.1, 0.9, 1, 0.3, 0.7],
 )
 
 
@@ -68,6 +69,14 @@ def test_length_in_seconds():
         ('{"id": "b"}', "missing required field path"),
         ('{"id": "", "path": "b.wav"}', "id: expected a name"),
         ('{"id": "b", "path": "b.wav", "units": [["a", 0.5, 0.2]]}', "units: 'a' runs from 0.5 s to 0.2 s"),
+        (
+            '{"id": "b", "path": "b.wav", "text": "ab", "confidence": [1]}',
+            "confidence: expected a number for each",
+        ),
+        (
+            '{"id": "b", "path": "b.wav", "text": "a", "confidence": [2]}',
+            r"confidence\[0\]: Expected float",
+        ),
         ('{"id": "b", "path": "b.wav", "units": [["a", 0.5]]}', r"units\[0\]: Expected array of length 3"),
         ('{"id": "a", "path": "b.wav"}', "id 'a' already stands in line 1"),
         ('{"id": "b", "path": ', "not a JSON object"),

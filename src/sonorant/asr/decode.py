@@ -4,7 +4,7 @@ Arrays are natural logarithms of CTC posteriors, `time labels`, label 0 being th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -35,6 +35,7 @@ class Word:
     start: float
     end: float
     confidence: float
+    characters: tuple[float, ...] = field(default=(), compare=False)  # the confidence of each
 
 
 def greedy(log_probabilities: Float[ndarray, "time labels"]) -> list[Token]:
@@ -102,9 +103,14 @@ def words(tokens: Iterable[Token], vocabulary: Spelling, seconds_per_frame: floa
 
 def _word(tokens: Sequence[Token], vocabulary: Spelling, seconds_per_frame: float) -> Word:
     confidences = np.array([token.confidence for token in tokens])
+    text = vocabulary.decode([token.label for token in tokens])
+    mean = float(np.exp(np.log(confidences.clip(min=1e-10)).mean()))
+    pieces = [(vocabulary.piece(token.label).strip(), token.confidence) for token in tokens]
+    characters = tuple(confidence for piece, confidence in pieces for _ in piece)
     return Word(
-        text=vocabulary.decode([token.label for token in tokens]),
+        text=text,
         start=tokens[0].start * seconds_per_frame,
         end=tokens[-1].end * seconds_per_frame,
-        confidence=float(np.exp(np.log(confidences.clip(min=1e-10)).mean())),
+        confidence=mean,
+        characters=characters if len(characters) == len(text) else (mean,) * len(text),
     )

@@ -48,7 +48,11 @@ def srt(transcript: Transcript) -> str:
 def to_json(transcript: Transcript) -> str:
     """`{"text": ..., "words": [{"text", "start", "end", "confidence"}, ...]}`, times in seconds."""
     words = [
-        {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(word).items()}
+        {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in asdict(word).items()
+            if name != "characters"
+        }
         for word in transcript.words
     ]
     return json.dumps({"text": transcript.text, "words": words}, ensure_ascii=False, indent=1) + "\n"

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from sonorant import console
 from sonorant.allocator import keep_memory
-from sonorant.cli import bench, compare, data, language, learn, use  # noqa: F401 (each adds its commands)
+from sonorant.cli import (  # noqa: F401 (each adds its commands)
+    bench,
+    compare,
+    data,
+    language,
+    learn,
+    speech,
+    use,
+)
 from sonorant.cli.app import app
 
 

@@ -118,3 +118,57 @@ def profile(config: Configuration, overrides: Overrides = None, as_json: AsJson 
 
     found = run(load(shipped(config), overrides or ()))
     console.show(found.row(), as_json, found.text())
+
+
+@app.command("self-train")
+def self_train(
+    paired: Annotated[Path, typer.Argument(help="Transcribed clips.")],
+    speech: Annotated[Path, typer.Argument(help="Clips that are labelled; their texts do not count.")],
+    overrides: Overrides = None,
+    config: Annotated[str, typer.Option(help="Of every recogniser, as for `finetune`.")] = "ctc",
+    out: Out = Path("runs/self_train"),
+    rounds: Annotated[int, typer.Option(min=1, help="Of labelling and training.")] = 2,
+    keep: Annotated[float, typer.Option(min=0, max=1, help="The share of the clips kept, the surest.")] = 0.8,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Of a student's batches with pseudo-labels.")
+    ] = 0.5,
+    lm: Annotated[Path | None, typer.Option(help="A language model that `lm` wrote, for the labels.")] = None,
+    lm_weight: Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")] = 0.5,
+    word_bonus: Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")] = 1.0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recogniser, let it label speech, train the next one on both, and again (noisy student).
+
+    Each round is a folder that can be looked at; the same command continues an interrupted run. What will be
+    done, and about how long it takes, is told first.
+
+    Example: `sonorant self-train paired.jsonl speech.jsonl pretrained=runs/best_rq train.minutes=10`
+    """
+    import json
+
+    from sonorant.config import ConfigError, convert, load
+    from sonorant.recipes.language import language
+    from sonorant.recipes.self_training import SelfTrainConfig
+    from sonorant.recipes.self_training import self_train as run
+    from sonorant.recipes.settings import FinetuneConfig
+    from sonorant.recipes.shipped import shipped
+
+    words = overrides or ()
+    for word in words:
+        if word.partition("=")[0].partition(".")[0] in ("out", "pseudo"):
+            raise ConfigError(f"{word!r}: each round has its own (give --out, --keep and --share)")
+    settings = load(shipped(config), [*words, f"data.manifest={json.dumps(str(paired))}"])
+    plan = SelfTrainConfig(
+        out=str(out),
+        speech=str(speech),
+        finetune=convert(settings, FinetuneConfig),
+        rounds=rounds,
+        keep=keep,
+        share=share,
+        language=None if lm is None else f"{lm}, weight {lm_weight:g}, word bonus {word_bonus:g}",
+    )
+    known = language(lm, None, weight=lm_weight, word_bonus=word_bonus)
+    with console.continuable(), console.progress("labelling", quiet) as bar:
+        best = run(plan, language=known, quiet=quiet, progress=bar)
+    console.show({"out": str(out), "best": str(best)}, as_json, f"best checkpoint: {best}")

@@ -16,6 +16,7 @@ SCHEMA of a line (a key that is not listed is an error):
     source    string             the collection the clip comes from
     labels    object of strings  whatever else is known, by name: `{"emotion": "joy"}`; docs/bench.md has
                                  the names that tasks read
+    confidence  list of numbers  how sure a recogniser is, 0 to 1, of each character of `text`, which it wrote
 
 A manifest is checked whole when it is read, and then stays on disk: ten million clips are 300 MB in memory.
 """
@@ -25,7 +26,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Annotated, overload
 
 import msgspec
 import numpy as np
@@ -62,11 +63,13 @@ class Clip(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     units: list[tuple[str, float, float]] | None = None
     source: str | None = None
     labels: dict[str, str] | None = None
+    confidence: list[Annotated[float, msgspec.Meta(ge=0, le=1)]] | None = None
 
     def __post_init__(self) -> None:
         positive = self.start >= 0 and self.samples >= 0 and self.rate >= 0 and self.offset >= 0
         inside = self.size >= bool(self.offset)
-        if not (positive and inside and self.id and self.path and self.units is None):
+        plain = self.units is None and self.confidence is None
+        if not (positive and inside and self.id and self.path and plain):
             self._check()  # apart, because ten million clips do not need it
 
     def _check(self) -> None:
@@ -83,6 +86,8 @@ class Clip(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
                 raise ValueError(
                     f"units: {label!r} runs from {start} s to {end} s: expected 0 <= start <= end"
                 )
+        if self.confidence is not None and len(self.confidence) != len(self.text or ""):
+            raise ValueError("confidence: expected a number for each character of `text`, or none at all")
 
     @property
     def seconds(self) -> float:

@@ -12,10 +12,12 @@ from sonorant.asr.vocabulary import Spelling, VocabularyError
 from sonorant.config import ConfigError, builtins
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, Manifest, read
+from sonorant.data.mixture import Mixture
 from sonorant.objective import ObjectiveConfig, objective_config
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import (
     FinetuneConfig,
+    PseudoConfig,
     best_checkpoint,
     build_objective,
     encoder_settings,
@@ -67,7 +69,7 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     return Job(
         run=Path(config.out),
         objective=objective,
-        dataset=dataset,
+        dataset=dataset if config.pseudo is None else _beside(dataset, config.pseudo, vocabulary, quiet),
         config=config.train,
         seed=config.seed,
         settings=settings,
@@ -112,6 +114,15 @@ def unspelled(manifest: Path, vocabulary: Spelling) -> Iterator[str]:
                 f"{manifest}:{number}: {clip.id}: {clip.text!r} would be written {written!r} "
                 "(change the text, or leave the clip out)"
             )
+
+
+def _beside(paired: Dataset, config: PseudoConfig, vocabulary: Spelling, quiet: bool) -> Mixture:
+    """The transcribed clips and those with pseudo-labels. ConfigError: these have none."""
+    pseudo = labelled_dataset(transcribed(Path(config.manifest)), paired.config, vocabulary)
+    minutes = pseudo.seconds.sum() / 60
+    count = len(pseudo.clips)
+    say(f"{count} pseudo-labelled, {minutes:.1f} min, in {config.share:.0%} of the batches", quiet=quiet)
+    return Mixture(paired, pseudo, config.share)
 
 
 def _keep(vocabulary: Spelling, run: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from sonorant.config import ConfigError
 from sonorant.data.dataset import Dataset
+from sonorant.data.mixture import Mixture
 from sonorant.encoders.base import Encoder
 from sonorant.health import ENCODER
 from sonorant.objective import Objective
@@ -41,7 +42,7 @@ class Job:
 
     run: Path
     objective: Objective
-    dataset: Dataset
+    dataset: Dataset | Mixture
     config: TrainConfig
     seed: int
     settings: dict[str, Any]  # the whole configuration, as it is saved
@@ -192,12 +193,16 @@ def _total(job: Job) -> int:
     if config.steps is not None:
         return config.steps
     assert config.minutes is not None
+    return steps_for(config.minutes, step_seconds(job))
+
+
+def step_seconds(job: Job) -> float:
+    """The time of a step, measured now on a copy."""
 
     def optimizer(module: nn.Module) -> torch.optim.Optimizer:
-        return adamw(module, config.optimizer)
+        return adamw(module, job.config.optimizer)
 
-    seconds = measure_step_seconds(job.objective, optimizer, _endless(job), config)
-    return steps_for(config.minutes, seconds)
+    return measure_step_seconds(job.objective, optimizer, _endless(job), job.config)
 
 
 def _essential(settings: dict[str, Any]) -> dict[str, Any]:

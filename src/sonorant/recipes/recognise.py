@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy import ndarray
 
 from sonorant.asr.attention import Attention
 from sonorant.asr.beam import Scorer
+from sonorant.asr.decode import Word
 from sonorant.asr.subwords import load_vocabulary
 from sonorant.asr.transcribe import Recogniser, TranscribeConfig, spoken, transcribe_blocks
 from sonorant.asr.vocabulary import Spelling
@@ -119,35 +121,56 @@ def recognise(
     `width`: prefixes that beam search keeps, with what the scorer knows; None decodes greedily.
     """
     began = time.perf_counter()
-    frontend, vocabulary = recogniser.frontend, recogniser.vocabulary
-    texts: dict[str, str] = {clip.id: "" for clip in clips}
-    audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
-    short = [clip for clip in audible if clip.seconds <= LONG]
-    done = 0
-    for batch in posteriors(short, recogniser):
-        texts |= dict(zip(batch, said(list(batch.values()), recogniser, width, scorer), strict=True))
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(audible))
-    search = TranscribeConfig(beam=width)
-    for clip in audible:
-        if clip.seconds > LONG:
-            audio = clip_blocks(clip, frontend.rate, search.chunk_seconds)
-            found = transcribe_blocks(audio, recogniser, search, scorer=scorer)
-            texts[clip.id] = " ".join(word.text for word in found)
-            done += 1
-            if progress is not None:
-                progress(done, len(audible))
+    vocabulary = recogniser.vocabulary
+    found = heard(clips, recogniser, width=width, scorer=scorer, progress=progress)
+    texts = {name: " ".join(word.text for word in each) for name, each in found}
     hypotheses = [
         Hypothesis(
             id=clip.id,
             path=clip.path,
             reference=None if clip.text is None else vocabulary.normalise(clip.text),
-            hypothesis=texts[clip.id],
+            hypothesis=texts.get(clip.id, ""),
         )
         for clip in clips
     ]
     return hypotheses, (time.perf_counter() - began) / sum(clip.seconds for clip in clips)
+
+
+def heard(
+    clips: Sequence[Clip],
+    recogniser: Recogniser,
+    *,
+    width: int | None = None,
+    scorer: Scorer | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[str, list[Word]]]:
+    """The id and the words of each clip that lasts a frame, in any order; else as `recognise`."""
+    frontend = recogniser.frontend
+    audible = [clip for clip in clips if frontend.frames(round(clip.seconds * frontend.rate)) > 0]
+    found = chain(
+        _short([clip for clip in audible if clip.seconds <= LONG], recogniser, width, scorer),
+        _long([clip for clip in audible if clip.seconds > LONG], recogniser, width, scorer),
+    )
+    for done, each in enumerate(found, start=1):
+        yield each
+        if progress is not None:
+            progress(done, len(audible))
+
+
+def _short(
+    clips: Sequence[Clip], recogniser: Recogniser, width: int | None, scorer: Scorer | None
+) -> Iterator[tuple[str, list[Word]]]:
+    for batch in posteriors(clips, recogniser):
+        yield from zip(batch, spoken(list(batch.values()), recogniser, width, scorer), strict=True)
+
+
+def _long(
+    clips: Sequence[Clip], recogniser: Recogniser, width: int | None, scorer: Scorer | None
+) -> Iterator[tuple[str, list[Word]]]:
+    search = TranscribeConfig(beam=width)
+    for clip in clips:
+        audio = clip_blocks(clip, recogniser.frontend.rate, search.chunk_seconds)
+        yield clip.id, list(transcribe_blocks(audio, recogniser, search, scorer=scorer))
 
 
 def posteriors(

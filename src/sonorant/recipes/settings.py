@@ -41,6 +41,13 @@ class PretrainConfig(Config, frozen=True, kw_only=True):
     seed: int = 0
 
 
+class PseudoConfig(Config, frozen=True, kw_only=True):
+    """Clips whose texts a recogniser wrote (`sonorant label`), beside transcribed ones."""
+
+    manifest: str
+    share: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # of the batches
+
+
 class FinetuneConfig(Config, frozen=True, kw_only=True):
     """A recogniser's training: `pretrained` is a run's folder, for its best checkpoint, or a checkpoint.
 
@@ -54,6 +61,7 @@ class FinetuneConfig(Config, frozen=True, kw_only=True):
     objective: dict[str, Any]  # the settings of `ctc`, or `name: seq2seq` and its settings; without `labels`
     train: TrainConfig
     encoder: dict[str, Any] = {}  # noqa: RUF012 (a Struct copies it)
+    pseudo: PseudoConfig | None = None
     from_scratch: bool = False
     normalisation: str = "lower_alnum"  # of transcripts
     vocabulary: VocabularyConfig | None = None  # null: characters
