@@ -79,9 +79,8 @@ class Wav2Vec2(Upstream):
         with projection.register_forward_pre_hook(lambda _, given: frames.append(given[0])):
             output = self.model(waves, output_hidden_states=True)
         first, *blocks = output.hidden_states
-        blocks[-1] = (
-            output.last_hidden_state
-        )  # transformers 5 has it before the final normalisation, 4 behind
+        # transformers 5 has the last one before the final normalisation here, 4 behind it
+        blocks[-1] = output.last_hidden_state
         return {FRONTEND: frames[0], INPUT: first, **numbered(blocks)}
 
 
