@@ -118,8 +118,8 @@ def published(words: Sequence[str]) -> list[Bound]:
     not there."""
     found = dict[str, Bound]()
     for word in words:
-        name, equals, folder = word.partition("=")
-        if not (name and equals and Path(folder).is_dir()):
+        name, _, folder = word.partition("=")
+        if not (name and folder and Path(folder).is_dir()):
             raise ConfigError(f"--upstream: {word!r}: expected NAME=FOLDER, of a folder that is there")
         if name in known() or name in found:
             raise ConfigError(f"--upstream: {name!r} is a contestant already (give another name)")
