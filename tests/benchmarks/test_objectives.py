@@ -189,11 +189,11 @@ def test_a_published_model_is_measured_and_no_more(small, tmp_path):
     speech_model("hubert", tmp_path / "hubert")
     budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
     others = published([f"HuBERT tiny={tmp_path / 'hubert'}"])
-    chosen = objectives.entries([], [0], small, tmp_path / "runs", budget, others)
-    assert objectives.plan(chosen).startswith("HuBERT tiny, seed 0: measure 2 min\n")
-    assert objectives.contest(chosen, file) == 0
+    chosen = objectives.entries([], [0], budget, small, tmp_path / "runs", others=others)
+    assert plan(chosen).startswith("HuBERT tiny, seed 0: measure 2 min\n")
+    assert run(chosen, file, SHOW) == 0
     rows = {each.metric: each for each in read_rows(file) if each.subject == "HuBERT tiny"}
-    assert rows.keys() >= {page.NATS, page.PHONES, page.SPEAKERS}
+    assert rows.keys() >= {page.NATS, page.PHONES, figures.SPEAKERS}
     assert not rows.keys() & {page.CER, "updates", "fine-tuning updates"}
     assert rows[page.PHONES].task in ("input", "layer_0", "layer_1")
 

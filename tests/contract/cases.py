@@ -82,12 +82,12 @@ class Case:
             # what fine-tuning freezes and drops is not what the contract is about
             settings |= {"labels": LABELS, "freeze_frontend": False, "freeze_context": 0, "dropout": 0.0}
             settings |= {"channel_mask_probability": 0.0}
-        if self.objective == "seq2seq":
-            settings |= {"decoder": SMALL_DECODER}
         if "top_layers" in settings:
             settings |= {"top_layers": 2}  # all there are
         if "queue" in settings:
             settings |= {"queue": 64}  # among many more, four utterances can hardly be told
+        elif self.objective == "seq2seq":
+            settings |= {"decoder": SMALL_DECODER}
         elif "decoder" in settings:
             settings |= {"decoder": [8, 6, 4], "hidden": 16, "transform": 512}
         objective = objective_config(override(settings, words)).build(encoder)

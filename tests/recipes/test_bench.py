@@ -194,7 +194,7 @@ def test_tasks_without_data_are_told_and_those_asked_for_are_refused(speech, son
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nosuch"], "nosuch: no checkpoint here"),
+        (["nosuch"], "nosuch: neither a run nor a known model: found no folder"),
         (["log-mel", "log-mel"], "log-mel: is given twice"),
         (["log-mel", "--tasks", "tts"], "tts: tasks: 'tts' is not one of"),
         (["log-mel", "--data", "ks=a.jsonl,b.jsonl"], "expected one manifest, or three"),

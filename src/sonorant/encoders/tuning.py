@@ -41,7 +41,7 @@ def tuned(
     config: TuningConfig,
     inputs: Padded,
     *,
-    updates: int,
+    updates: Tensor,
     embedding: Float[Tensor, " dim"],
     masked_by: Batch | None,
 ) -> Hidden:
@@ -52,7 +52,7 @@ def tuned(
     """
     with _gradients(on=not config.freeze_frontend):
         frames = encoder.frontend(inputs)
-    with _gradients(on=torch.is_grad_enabled() and updates >= config.freeze_context):
+    with _gradients(on=torch.is_grad_enabled() and int(updates) >= config.freeze_context):
         projected = encoder.project(frames)
         if masked_by is not None:
             projected = masked(projected, config, masked_by, embedding)

@@ -96,7 +96,7 @@ class CTC(Objective):
             self.encoder,
             self.config,
             inputs,
-            updates=int(self.updates),
+            updates=self.updates,
             embedding=self.mask_embedding,
             masked_by=masked_by,
         )

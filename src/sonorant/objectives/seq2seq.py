@@ -108,7 +108,7 @@ class Seq2Seq(Objective):
             self.encoder,
             self.config,
             inputs,
-            updates=int(self.updates),
+            updates=self.updates,
             embedding=self.mask_embedding,
             masked_by=masked_by,
         )
