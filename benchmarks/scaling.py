@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -86,9 +87,10 @@ def groups(
 
 
 def turn(sides: Sequence[Side], pool: ThreadPoolExecutor) -> float:
-    """The seconds of audio that the sides take in each second, all at once."""
-    seconds = pool.map(Side.step, sides)
-    return sum(side.value / each for side, each in zip(sides, seconds, strict=True))
+    """The seconds of audio that the sides take in each second, all at once, until the last of them is done."""
+    began = time.perf_counter()
+    list(pool.map(Side.step, sides))
+    return sum(side.value for side in sides) / (time.perf_counter() - began)
 
 
 def measured(
