@@ -87,7 +87,7 @@ def groups(
 
 
 def turn(sides: Sequence[Side], pool: ThreadPoolExecutor) -> float:
-    """The seconds of audio that the sides take in each second, all at once, until the last of them is done."""
+    """The seconds of audio that the sides take in each second, all at once, until the last one is done."""
     began = time.perf_counter()
     list(pool.map(Side.step, sides))
     return sum(side.value for side in sides) / (time.perf_counter() - began)
