@@ -19,9 +19,10 @@ from sonorant.recipes import pretrain as pretraining
 from sonorant.recipes.fit import Preparing
 from sonorant.recipes.settings import FinetuneConfig, PretrainConfig
 from sonorant.train import distributed
-from sonorant.train.loop import Epochs, measure_step_seconds
+from sonorant.train.loop import Epochs
 from sonorant.train.optim import adamw
 from sonorant.train.schedule import steps_for
+from sonorant.train.timing import measure_step_seconds
 
 TIMED = 20  # steps, of which the median tells how many fit into the minutes
 

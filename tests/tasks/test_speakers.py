@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from sonorant.data.manifest import Clip, read
-from sonorant.data.mixtures import mixtures, spoken
+from sonorant.data.overlap import mixtures, spoken
 from sonorant.evaluate.sampling import SamplingError
 from sonorant.nn.x_vector import PooledVector, XVector, am_softmax
 from sonorant.task import Times, find

@@ -19,8 +19,9 @@ from training_stub import Denoise, batch, config, objective
 
 from sonorant.train import distributed
 from sonorant.train.log import Log
-from sonorant.train.loop import measure_step_seconds, train
+from sonorant.train.loop import train
 from sonorant.train.optim import adamw
+from sonorant.train.timing import measure_step_seconds
 from sonorant.types import Batch, Loss
 
 CUTS = [[0, 1], [2], [3], [4, 5, 6], [7, 8], [9, 10], [11, 0], [1, 2], [3, 4], [5], [6], [7, 8]]

@@ -16,10 +16,10 @@ from sonorant.train.loop import (
     Step,
     TrainConfig,
     autocast_type,
-    measure_step_seconds,
     train,
 )
 from sonorant.train.optim import OptimizerConfig, adamw
+from sonorant.train.timing import measure_step_seconds
 from sonorant.types import Batch, Loss
 
 

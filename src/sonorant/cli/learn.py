@@ -9,7 +9,16 @@ import typer
 
 from sonorant import console
 from sonorant.cli.app import app
-from sonorant.console import AsJson, Configuration, Out, Overrides, Quiet
+from sonorant.console import (
+    AsJson,
+    Configuration,
+    LanguageModel,
+    LanguageWeight,
+    Out,
+    Overrides,
+    Quiet,
+    WordBonus,
+)
 
 if TYPE_CHECKING:
     from sonorant.recipes.settings import PretrainConfig
@@ -132,9 +141,9 @@ def self_train(
     share: Annotated[
         float, typer.Option(min=0.01, max=0.99, help="Of a student's batches with pseudo-labels.")
     ] = 0.5,
-    lm: Annotated[Path | None, typer.Option(help="A language model that `lm` wrote, for the labels.")] = None,
-    lm_weight: Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")] = 0.5,
-    word_bonus: Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")] = 1.0,
+    lm: LanguageModel = None,
+    lm_weight: LanguageWeight = 0.5,
+    word_bonus: WordBonus = 1.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from sonorant import console
 from sonorant.cli.app import app
-from sonorant.console import AsJson, Out, Quiet
+from sonorant.console import AsJson, LanguageModel, LanguageWeight, Out, Quiet, WordBonus
 
 
 @app.command()
@@ -89,9 +89,9 @@ def label(
     beam: Annotated[
         int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy, or 32 with --lm.")
     ] = None,
-    lm: Annotated[Path | None, typer.Option(help="A language model that `lm` wrote (ARPA).")] = None,
-    lm_weight: Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")] = 0.5,
-    word_bonus: Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")] = 1.0,
+    lm: LanguageModel = None,
+    lm_weight: LanguageWeight = 0.5,
+    word_bonus: WordBonus = 1.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

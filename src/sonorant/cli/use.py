@@ -8,7 +8,17 @@ import typer
 
 from sonorant import console
 from sonorant.cli.app import app
-from sonorant.console import AsJson, Layers, Out, Precision, Quiet, Rows
+from sonorant.console import (
+    AsJson,
+    LanguageModel,
+    LanguageWeight,
+    Layers,
+    Out,
+    Precision,
+    Quiet,
+    Rows,
+    WordBonus,
+)
 
 
 @app.command()
@@ -206,9 +216,9 @@ def transcribe(
         int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy, or 32 with --lm.")
     ] = None,
     precision: Precision = "auto",
-    lm: Annotated[Path | None, typer.Option(help="A language model that `lm` wrote (ARPA).")] = None,
-    lm_weight: Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")] = 0.5,
-    word_bonus: Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")] = 1.0,
+    lm: LanguageModel = None,
+    lm_weight: LanguageWeight = 0.5,
+    word_bonus: WordBonus = 1.0,
     hot_words: Annotated[str | None, typer.Option(help="Words to expect, with commas between.")] = None,
     ctc_weight: Annotated[
         float | None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from sonorant.data.audio import load
 from sonorant.data.entries import Entry, Skipped, audio_files
 from sonorant.data.manifest import Clip
-from sonorant.data.mixtures import RATE, spoken
+from sonorant.data.overlap import RATE, spoken
 
 LICENCE = "CC BY 4.0"
 

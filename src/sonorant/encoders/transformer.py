@@ -11,6 +11,7 @@ from sonorant.encoders.base import Context
 from sonorant.encoders.sizes import Positive, Probability, check_divides
 from sonorant.nn.attention import Angles, SelfAttention, key_mask
 from sonorant.nn.dropout import Dropout
+from sonorant.nn.feedforward import feedforward
 from sonorant.nn.positions import ConvolutionalPositions, rotary_angles
 from sonorant.types import Hidden, Padded
 
@@ -95,12 +96,7 @@ class _Layer(nn.Module):
         self.attention_norm = nn.LayerNorm(config.dim)
         self.attention = SelfAttention(config.dim, heads=config.heads, dropout=config.attention_dropout)
         self.feedforward_norm = nn.LayerNorm(config.dim)
-        self.feedforward = nn.Sequential(
-            nn.Linear(config.dim, config.feedforward),
-            nn.GELU(),
-            Dropout(config.dropout),
-            nn.Linear(config.feedforward, config.dim),
-        )
+        self.feedforward = feedforward(config.dim, config.feedforward, dropout=config.dropout)
         self.dropout = Dropout(config.dropout)
 
     def forward(

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from sonorant.config import Config, ConfigError
 from sonorant.nn.attention import Angles, CrossAttention, KeysValues, SelfAttention, key_mask
 from sonorant.nn.dropout import Dropout
+from sonorant.nn.feedforward import feedforward
 from sonorant.nn.positions import rotary_angles
 from sonorant.types import Padded
 
@@ -106,12 +107,7 @@ class DecoderLayer(nn.Module):
         self.cross_norm = nn.LayerNorm(config.dim)
         self.cross = CrossAttention(config.dim, memory_dim, heads=config.heads)
         self.feedforward_norm = nn.LayerNorm(config.dim)
-        self.feedforward = nn.Sequential(
-            nn.Linear(config.dim, config.feedforward),
-            nn.GELU(),
-            Dropout(config.dropout),
-            nn.Linear(config.feedforward, config.dim),
-        )
+        self.feedforward = feedforward(config.dim, config.feedforward, dropout=config.dropout)
         self.dropout = Dropout(config.dropout)
 
     def forward(

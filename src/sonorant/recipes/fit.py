@@ -25,11 +25,12 @@ from sonorant.train import checkpoint, distributed
 from sonorant.train.average import Average
 from sonorant.train.checkpoint import State
 from sonorant.train.log import Log, figures, read_metrics
-from sonorant.train.loop import Epochs, TrainConfig, autocast_type, measure_step_seconds, train
+from sonorant.train.loop import Epochs, TrainConfig, autocast_type, train
 from sonorant.train.optim import adamw
 from sonorant.train.processes import alone
 from sonorant.train.schedule import steps_for
 from sonorant.train.sharding import assemble, shard
+from sonorant.train.timing import measure_step_seconds
 from sonorant.train.watch import Watch, collapsed
 from sonorant.types import Batch
 

@@ -1,6 +1,6 @@
 """SD, diarisation: which of two speakers speaks when, also at the same time.
 
-In SUPERB on Libri2Mix; here two speakers' clips are laid over each other (`data/mixtures.py`). The loss does
+In SUPERB on Libri2Mix; here two speakers' clips are laid over each other (`data/overlap.py`). The loss does
 not know who is first: it takes the better of both assignments (Y. Fujita et al., "End-to-End Neural Speaker
 Diarization with Permutation-free Objectives", Interspeech 2019, https://arxiv.org/abs/1909.05952).
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.data.manifest import Clip
-from sonorant.data.mixtures import mixtures
+from sonorant.data.overlap import mixtures
 from sonorant.evaluate.diarisation import diarisation_errors
 from sonorant.evaluate.items import PAUSES
 from sonorant.evaluate.ratios import Measured, rate

@@ -11,9 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 RAM = Path("/dev/shm")  # noqa: S108 (a file system in memory; the file has no name once all have it open)
-
-
-_memory: "SharedMemory | None" = None
+_memory: "SharedMemory | None" = None  # of the processes that are together now
 
 
 @contextmanager
