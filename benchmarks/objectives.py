@@ -4,6 +4,8 @@
     python benchmarks/objectives.py --methods apc "hubert, 2nd" --seeds 0 1 2        # or piece by piece
     python benchmarks/objectives.py --quick                      # two methods for seconds; nothing is written
     python benchmarks/objectives.py --upstream "Whisper tiny.en=whisper-tiny.en"     # a published model
+    python benchmarks/objectives.py --speech festvox_ru --corpus corpora/festvox_ru --out runs/festvox_ru \
+        --pretrained runs/objectives --file benchmarks/results/objectives-festvox_ru.jsonl
 
 Each contestant is pretrained on the Amazon Queen's untranscribed recordings for --minutes with --processes,
 measured, and fine-tuned on ten minutes of transcripts for --finetune-minutes. Minutes are processor minutes
@@ -11,7 +13,8 @@ of each process: on a busy machine they last longer and mean as many updates. St
 --out: what has ended is not repeated, what was interrupted goes on. Rows are added to
 results/objectives-DATE.jsonl after each stage, in place of those of the same contestant, seed and metric, and
 the page and the picture beside it are made anew of all rows. --file names the table of another day, to go on
-with it. Published models (docs/upstreams.md) are measured and not fine-tuned.
+with it. Published models (docs/upstreams.md) are measured and not fine-tuned. With --pretrained, networks are
+taken from the folder of an earlier table, and measured and fine-tuned on another corpus: one Russian speaker.
 """
 
 import sys
@@ -38,6 +41,7 @@ def main() -> None:
         help="published models, alone unless --methods names others",
     )  # fmt: skip
     command.add_argument("--finetune-minutes", type=float, default=2.0)
+    command.add_argument("--pretrained", type=Path, help="the --out of the table whose networks are taken")
     options = command.parse_args()
     shown = partial(show, known())
     try:
@@ -48,10 +52,14 @@ def main() -> None:
     if options.quick:
         sys.exit(hold_quickly(partial(entries, wanted, [0], SECONDS, others=others), shown))
     budget = Budget(options.minutes, options.finetune_minutes, options.processes)
-    root = options.out / f"{options.minutes:g}min-{options.finetune_minutes:g}min-x{options.processes}"
+    name = f"{options.minutes:g}min-{options.finetune_minutes:g}min-x{options.processes}"
+    pretrained = None if options.pretrained is None else (options.pretrained / name).resolve()
     try:
         check(options.file, budget)
-        chosen = entries(wanted, options.seeds, budget, options.corpus, root, others=others)
+        chosen = entries(
+            wanted, options.seeds, budget, options.corpus, options.out / name, others=others,
+            pretrained=pretrained,
+        )  # fmt: skip
     except ValueError as error:
         command.error(str(error))
     sys.exit(hold(options, chosen, shown))
@@ -65,6 +73,7 @@ def entries(
     root: Path,
     *,
     others: Sequence[Contestant] = (),
+    pretrained: Path | None = None,
 ) -> list[Entry]:
     """Each contestant with each seed, all contestants of a seed before the next. ConfigError: a name is not
     known, or a budget is nothing."""
@@ -72,7 +81,9 @@ def entries(
         raise ConfigError("--minutes, --finetune-minutes and --processes are above 0")
     found = [*contestants(wanted), *others]
     corpus, root = corpus.resolve(), root.resolve()
-    return [Entry(each, seed, corpus, root, budget) for seed in seeds for each in found]
+    return [
+        Entry(each, seed, corpus, root, budget, pretrained=pretrained) for seed in seeds for each in found
+    ]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from contest.running import plan, run
 from contest.small import small_corpus
 from sonorant import corpora
 
+SPLIT = ("queen", "festvox_ru")  # corpora that come with a low-resource split
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -22,6 +23,7 @@ def parser(about: str, *, name: str) -> argparse.ArgumentParser:
     options.add_argument("--minutes", type=float, default=5.0, help="of pretraining, by the processors")
     options.add_argument("--processes", type=int, default=2, help="that train together, each on a core")
     options.add_argument("--corpus", type=Path, default=Path("demo/corpus"), help="fetched if not there")
+    options.add_argument("--speech", choices=SPLIT, default=SPLIT[0], help="which one that is")
     options.add_argument("--out", type=Path, default=Path("runs") / name, help="where stages are kept")
     file = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     options.add_argument("--file", type=Path, default=file, help="of rows, to which these are added")
@@ -33,7 +35,7 @@ def hold(options: argparse.Namespace, chosen: Sequence[Entry], show: Show) -> in
     """Tells the plan and carries it out. Gives the exit code."""
     print(plan(chosen), flush=True)
     if not (options.corpus / "all.jsonl").exists():
-        corpora.fetch("queen", options.corpus)
+        corpora.fetch(options.speech, options.corpus)
     return run(chosen, options.file, show)
 
 

@@ -1,6 +1,6 @@
 """Spearman's rank correlation, with its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,16 +10,19 @@ LEAST = 4  # pairs: three have six orders, of which the best comes by chance onc
 
 
 class Correlation(NamedTuple):
-    """From -1 to 1, with a 95 % interval over bootstrap samples of the pairs."""
+    """From -1 to 1, with a 95 % interval over bootstrap samples of the pairs, or of groups of them."""
 
     value: float
     low: float
     high: float
-    n: int
+    n: int  # pairs
 
 
-def correlation(x: Sequence[float], y: Sequence[float], *, drawn: int = 2000) -> Correlation | None:
-    """Of x and y, pair by pair. None: fewer than four pairs, or one side does not vary."""
+def correlation(
+    x: Sequence[float], y: Sequence[float], *, groups: Sequence[Hashable] | None = None, drawn: int = 2000
+) -> Correlation | None:
+    """Of x and y, pair by pair; pairs of one group are drawn together. None: fewer than four pairs, or one
+    side does not vary."""
     pairs = np.array([x, y], np.float64)
     count = pairs.shape[1]
     if count < LEAST:
@@ -27,9 +30,17 @@ def correlation(x: Sequence[float], y: Sequence[float], *, drawn: int = 2000) ->
     value = spearman(*pairs)
     if np.isnan(value):
         return None
-    samples = pairs[:, np.random.default_rng(0).integers(count, size=(drawn, count))]
-    low, high = np.nanquantile(spearman(*samples), [0.025, 0.975])  # a sample of one pair alone has none
+    owners = np.arange(count) if groups is None else _numbered(groups)
+    members = [np.flatnonzero(owners == each) for each in range(owners.max() + 1)]
+    choices = np.random.default_rng(0).integers(len(members), size=(drawn, len(members)))
+    samples = [spearman(*pairs[:, np.concatenate([members[each] for each in row])]) for row in choices]
+    low, high = np.nanquantile(samples, [0.025, 0.975])  # a sample of one pair alone has none
     return Correlation(float(value), float(low), float(high), count)
+
+
+def _numbered(groups: Sequence[Hashable]) -> NDArray[np.int64]:
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    return np.array([numbers[group] for group in groups])
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:

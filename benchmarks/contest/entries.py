@@ -28,10 +28,15 @@ class Entry:
     root: Path  # of all contestants of this budget
     budget: Budget
     benchmark: str = "objectives"
+    pretrained: Path | None = None  # the root of another corpus' contestants, whose networks are taken
 
     @property
     def folder(self) -> Path:
-        return self.root / f"seed{self.seed}" / self.contestant.name.replace(", ", "_").replace(" ", "_")
+        return self.within(self.root)
+
+    def within(self, root: Path) -> Path:
+        """The folder of this contestant and seed below a root."""
+        return root / f"seed{self.seed}" / self.contestant.name.replace(", ", "_").replace(" ", "_")
 
     def file(self, stage: str) -> Path:
         """Where a stage leaves its rows."""

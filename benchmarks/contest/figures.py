@@ -7,6 +7,7 @@ from sonorant.evaluate.rows import Row
 
 BUDGET = "budget"  # the subject of rows that tell what each contestant may spend
 NATS, PHONES, SPEAKERS, CER = "label-free nats", "phone accuracy", "speaker accuracy", "CER test"
+OWN = "label-free nats, own clusters"
 RANKME, EFFECTIVE = "RankMe", "effective rank"
 PNMI, PURITY = "PNMI, corrected", "phone purity"
 NOISY = "phone accuracy in noise"
@@ -19,6 +20,7 @@ COLUMNS = {
     SPEAKERS: ("speakers", "{:.1%}", 1),
     "CER dev": ("CER dev", "{:.1%}", 1),
     CER: ("CER test", "{:.1%}", 1),
+    OWN: ("of own clusters, nats", "{:.3f}", 1),
     RANKME: ("RankMe", "{:.0f}", 1),
     EFFECTIVE: ("effective rank", "{:.0f}", 1),
     PNMI: ("PNMI", "{:.3f}", 1),
@@ -33,6 +35,11 @@ COLUMNS = {
     KIND: ("M parameters", "{:.2f}", 1e6),
 }  # a metric's heading, how its figures are written, and what they are divided by
 FORMS = {**COLUMNS, NOISY: ("phones in noise", "{:.1%}", 1)}  # of others too
+
+
+def of_layer(metric: str) -> str:
+    """The metric of each layer, where the metric itself is that of one of them."""
+    return f"{metric}, by layer"
 
 
 def subjects(rows: Sequence[Row]) -> list[str]:

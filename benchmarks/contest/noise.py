@@ -33,10 +33,10 @@ def measure_in_noise(entry: Entry) -> list[Row]:
     shutil.rmtree(features, ignore_errors=True)  # of an interrupted stage
     extract(made(entry), clips, features, provenance={})
     store = FeatureStore(features)
-    row = probed(entry, NOISY, store, layers_of(store), clips, parts(train, test))
+    best, *_ = probed(entry, NOISY, store, layers_of(store), clips, parts(train, test))
     for folder in (features, entry.folder / "noise"):
         shutil.rmtree(folder)
-    return [row]
+    return [best]
 
 
 def in_noise(clips: Sequence[Clip], folder: Path) -> list[Clip]:

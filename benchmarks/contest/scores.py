@@ -4,11 +4,13 @@ beside them what else may tell how good a layer is: effective ranks, and how clu
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
 import msgspec
 
 from contest.entries import Entry
-from contest.figures import EFFECTIVE, NATS, PHONES, PNMI, PURITY, RANKME, SPEAKERS
+from contest.figures import EFFECTIVE, NATS, OWN, PHONES, PNMI, PURITY, RANKME, SPEAKERS, of_layer
 from contest.methods import Bound, stacked
 from sonorant.data.manifest import Clip
 from sonorant.encoders.base import FRONTEND, Upstream
@@ -22,7 +24,7 @@ from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.demo import FITTED, RATES, aligned
 from sonorant.recipes.features import SECTION, extract
-from sonorant.recipes.measuring import best_layer, parts
+from sonorant.recipes.measuring import parts
 from sonorant.recipes.settings import load_encoder
 
 CLUSTERS = 100  # that are compared with phones, as many as HuBERT's first
@@ -30,8 +32,8 @@ FEW = 10  # clips: speakers with fewer are not told from others
 
 
 def measure(entry: Entry) -> list[Row]:
-    """The label-free score, the phone probe and the speaker probe, each of its best layer; ranks and clusters
-    of the layer with the best label-free score."""
+    """Of each layer the label-free scores, ranks, how clusters match phones, and both probes; and of the best
+    layers the same once more: by the label-free score or, of a probe, by its validation part."""
     model, features = made(entry), entry.folder / "features"
     train, test = aligned(entry.corpus, "paired-1h", FITTED), aligned(entry.corpus, "test")
     clips = [*train, *test]
@@ -41,24 +43,33 @@ def measure(entry: Entry) -> list[Row]:
     shutil.rmtree(features, ignore_errors=True)  # of an interrupted stage
     for name, length in (("whole", None), ("sections", SECTION)):
         extract(model, clips, features / name, provenance={}, sections=length)
-    whole = FeatureStore(features / "whole")
-    layers = layers_of(whole)
-    sections = FeatureStore(features / "sections")
-    free = _label_free(entry, sections, FeatureStore(targets), layers, train, test)
-    rows = [
-        free,
-        *_ranks(entry, whole, free.task),
-        *_clusters(entry, whole, free.task, clips, parts(train, test)),
-        probed(entry, PHONES, whole, layers, clips, parts(train, test)),
-    ]
+    whole, sections = (FeatureStore(features / name) for name in ("whole", "sections"))
+    layers, split = layers_of(whole), parts(train, test)
+    free = _label_free(entry, sections, FeatureStore(targets), layers, split)
+    best = max(free, key=lambda layer: free[layer][0].value)
+    figures = {
+        layer: [
+            *free[layer],
+            *_ranks(entry, whole, layer),
+            *_clusters(entry, whole, layer, clips, split),
+        ]
+        for layer in layers
+    }
+    rows = [*figures[best], *(by_layer(row) for layer in layers for row in figures[layer])]
+    rows += probed(entry, PHONES, whole, layers, clips, split)
     spoken = named(train)
     if len({clip.speaker for clip in spoken}) > 1:
         told = [
             msgspec.structs.replace(clip, units=[(clip.speaker or "", 0.0, clip.seconds)]) for clip in spoken
         ]
-        rows.append(probed(entry, SPEAKERS, whole, layers, told, shared_out(told)))
+        rows += probed(entry, SPEAKERS, whole, layers, told, shared_out(told))
     shutil.rmtree(features)
     return rows
+
+
+def by_layer(row: Row) -> Row:
+    """The row of one layer among others."""
+    return msgspec.structs.replace(row, metric=of_layer(row.metric))
 
 
 def made(entry: Entry) -> Upstream:
@@ -74,22 +85,20 @@ def layers_of(store: FeatureStore) -> list[str]:
 
 
 def _label_free(
-    entry: Entry,
-    store: FeatureStore,
-    targets: FeatureStore,
-    layers: Sequence[str],
-    train: Sequence[Clip],
-    test: Sequence[Clip],
-) -> Row:
-    config, split = InformationConfig(seed=entry.seed), parts(train, test)
-    scores = {
-        layer: label_free(store, layer, config, targets=targets, target_layer=FRONTEND, parts=split)
-        for layer in layers
-    }
-    best = best_layer(scores)
-    bound = scores[best].bound
-    n = scores[best].test_utterances
-    return entry.row(NATS, bound.nats, task=best, low=bound.low, high=bound.high, n=n)
+    entry: Entry, store: FeatureStore, targets: FeatureStore, layers: Sequence[str], split: Parts
+) -> dict[str, list[Row]]:
+    """What each layer tells of the same targets for all, and of its own frames."""
+    config = InformationConfig(seed=entry.seed)
+    spaces: dict[str, dict[str, Any]] = {NATS: {"targets": targets, "target_layer": FRONTEND}, OWN: {}}
+    found: dict[str, list[Row]] = {layer: [] for layer in layers}
+    for layer, (metric, space) in product(layers, spaces.items()):
+        score = label_free(store, layer, config, parts=split, control=False, **space)
+        bound, n = score.bound, score.test_utterances
+        row = entry.row(
+            metric, bound.nats, task=layer, low=bound.low, high=bound.high, n=n, seconds=score.seconds
+        )
+        found[layer].append(row)
+    return found
 
 
 def _ranks(entry: Entry, store: FeatureStore, layer: str) -> list[Row]:
@@ -115,14 +124,24 @@ def _clusters(
 
 def probed(
     entry: Entry, metric: str, store: FeatureStore, layers: Sequence[str], clips: Sequence[Clip], split: Parts
-) -> Row:
-    """The accuracy of the layer that does best on the validation part."""
+) -> list[Row]:
+    """The accuracy of the layer that does best on the validation part, then that of each."""
     config = ProbeConfig(seed=entry.seed, learning_rates=RATES)
-    found = [probe(store, layer, clips, config, parts=split) for layer in layers]
-    best = min(found, key=validation)
-    return entry.row(
-        metric, best.accuracy, task=best.layer, low=best.low, high=best.high, n=best.test_utterances
-    )
+    found = {layer: probe(store, layer, clips, config, parts=split) for layer in layers}
+    rows = {
+        layer: entry.row(
+            metric,
+            each.accuracy,
+            task=layer,
+            low=each.low,
+            high=each.high,
+            n=each.test_utterances,
+            seconds=each.seconds,
+        )
+        for layer, each in found.items()
+    }
+    best = min(found, key=lambda layer: validation(found[layer]))
+    return [rows[best], *map(by_layer, rows.values())]
 
 
 def validation(found: Accuracy) -> float:

@@ -19,7 +19,7 @@ from contest.figures import HEALTH, KIND, LOSS
 from contest.methods import Method
 from contest.noise import measure_in_noise
 from contest.scores import measure
-from sonorant.config import convert, load
+from sonorant.config import ConfigError, convert, load
 from sonorant.data.manifest import read
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.evaluate.rows import Row, read_rows
@@ -48,6 +48,8 @@ def pretrain(entry: Entry) -> list[Row]:
     """Trains for the minutes, `prepare` among them; half of them for each of two iterations."""
     method = entry.contestant
     assert isinstance(method, Method)
+    if entry.pretrained is not None:
+        return _taken(entry, entry.within(entry.pretrained))
     parameters = entry.row(KIND, _parameters(method), task=method.kind)
     if not method.trained:
         _draw(entry, method)
@@ -60,6 +62,18 @@ def pretrain(entry: Entry) -> list[Row]:
         changes = {**method.second, "teacher": str(first), "teacher_layer": layer}
     _trained(entry, method, "pretrain", minutes, changes)
     return [parameters, *_training_rows(entry, method)]
+
+
+def _taken(entry: Entry, source: Path) -> list[Row]:
+    """A network and what its training told, from another corpus' folder. ConfigError: it is not there."""
+    rows = source / "pretrain.jsonl"
+    if not rows.exists():
+        raise ConfigError(f"{source}: nothing is pretrained there (run the table without --pretrained first)")
+    entry.folder.mkdir(parents=True, exist_ok=True)
+    link = entry.folder / "pretrain"
+    link.unlink(missing_ok=True)
+    link.symlink_to(source / "pretrain", target_is_directory=True)
+    return read_rows(rows)
 
 
 def _training_rows(entry: Entry, method: Method) -> list[Row]:

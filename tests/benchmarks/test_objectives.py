@@ -151,7 +151,6 @@ def test_minutes_are_those_of_the_processor(small, tmp_path, monkeypatch):
 
 def test_all_stages_once(small, tmp_path, monkeypatch, capsys):
     budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
-    monkeypatch.setattr(scores, "best_layer", lambda found: list(found)[-1])
     wanted = ["hubert, 2nd", "log-mel stacked"]
     chosen = objectives.entries(wanted, [3], budget, small, tmp_path / "runs")
     assert run(chosen, file, SHOW) == 0
@@ -159,19 +158,19 @@ def test_all_stages_once(small, tmp_path, monkeypatch, capsys):
     found = {(each.subject, each.metric): each for each in kept if each.seed == 3}
     mine = {metric for subject, metric in found if subject == "hubert, 2nd"}
     assert mine >= {*page.COLUMNS, page.HEALTH, "WER dev", "WER test"}
-    measured = {
-        page.NATS,
-        page.PHONES,
-        figures.SPEAKERS,
-        figures.RANKME,
-        figures.EFFECTIVE,
-        figures.PNMI,
-        figures.PURITY,
-    }
+    free = {page.NATS, figures.OWN, figures.RANKME, figures.EFFECTIVE, figures.PNMI, figures.PURITY}
+    measured = {*free, page.PHONES, figures.SPEAKERS}
+    measured |= {figures.of_layer(metric) for metric in measured}
     assert {metric for subject, metric in found if subject == wanted[1]} == measured
-    layers = {found["hubert, 2nd", metric].task for metric in (page.NATS, figures.RANKME, figures.PNMI)}
-    assert layers == {"layer_1"}  # the label-free score's best one
-    assert found["hubert, 2nd", page.PHONES].task in ("layer_0", "layer_1")
+    hubert = [each for each in kept if each.subject == "hubert, 2nd"]
+    layers = {each.task: each.value for each in hubert if each.metric == figures.of_layer(page.NATS)}
+    assert set(layers) == {"layer_0", "layer_1"}
+    best = {found["hubert, 2nd", metric].task for metric in free}
+    assert best == {max(layers, key=layers.get)}  # by the label-free score
+    for metric in measured:
+        ofs = {each.task: each.value for each in hubert if each.metric == figures.of_layer(metric)}
+        if ofs:
+            assert found["hubert, 2nd", metric].value == ofs[found["hubert, 2nd", metric].task]
     assert found["hubert, 2nd", "updates"].value >= 2  # of both iterations
     assert not list(tmp_path.rglob("features"))
     teacher = (chosen[0].folder / "pretrain").glob("step_*/config.json")
@@ -196,6 +195,27 @@ def test_a_published_model_is_measured_and_no_more(small, tmp_path):
     assert rows.keys() >= {page.NATS, page.PHONES, figures.SPEAKERS}
     assert not rows.keys() & {page.CER, "updates", "fine-tuning updates"}
     assert rows[page.PHONES].task in ("input", "layer_0", "layer_1")
+
+
+def test_networks_of_an_earlier_table_are_measured_on_another_corpus(small, tmp_path, capsys):
+    budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
+    first = objectives.entries(["hubert"], [0], budget, small, tmp_path / "first")
+    names = ["hubert", "log-mel"]
+    second = objectives.entries(
+        names, [0], budget, small, tmp_path / "second", pretrained=(tmp_path / "first").resolve()
+    )
+    assert run(second, file, SHOW) == 1
+    assert (
+        f"{tmp_path / 'first' / 'seed0' / 'hubert'}: nothing is pretrained there" in capsys.readouterr().err
+    )
+    earlier = stages.stage_rows(first[0], "pretrain")
+    assert run(second, file, SHOW) == 0
+    rows = read_rows(file)
+    assert {each.subject for each in rows} == {"budget", *names}
+    assert set(map(str, earlier)) <= set(map(str, rows))
+    assert (second[0].folder / "pretrain").resolve() == first[0].folder / "pretrain"
+    assert page.CER in {each.metric for each in rows if each.subject == "hubert"}
+    assert not (first[0].folder / "finetune").exists()
 
 
 def test_published_models_need_a_name_of_their_own_and_a_folder(tmp_path):

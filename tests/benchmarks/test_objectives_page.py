@@ -102,13 +102,42 @@ def test_every_figure_is_held_against_labels_and_better_agrees_with_better():
         rows += [row(f"m{number}", figures.RANKME, rank), row(f"m{number}", figures.LOSS, loss)]
     for metric in (page.NATS, figures.LOSS):
         for judge in (page.PHONES, page.CER):
-            assert ranking.agreement(rows, metric, judge)[0].value == pytest.approx(1)
-    found = ranking.agreement(rows, figures.RANKME, page.PHONES)[0]
+            assert ranking.agreement(rows, metric, judge, figures.trained(rows))[0].value == pytest.approx(1)
+    found = ranking.agreement(rows, figures.RANKME, page.PHONES, figures.trained(rows))[0]
     assert found.value == pytest.approx(by_hand((5, 9, 2, 4, 7), range(5)))
-    assert ranking.agreement(rows, figures.PNMI, page.CER) == (None, 0)
+    assert ranking.agreement(rows, figures.PNMI, page.CER, figures.trained(rows)) == (None, 0)
     lines = page.page([*budget_rows(), *rows], [], "objectives-day").splitlines()
     (line,) = [line for line in lines if line.startswith("| pretraining loss at the end |")]
-    assert line.count("1.00 [1.00, 1.00] (5 methods)") == 2
+    assert line.count("1.00 [1.00, 1.00] (of 5)") == 4  # phones and CER, of the trained and of all
+    assert line.endswith("| (of 0) | (of 0) | (of 0) |")  # it is no figure of layers
+
+
+def of_layers(subject, nats, phones):
+    """A layer for each number."""
+    return [
+        row(subject, figures.of_layer(metric), value, task=f"layer_{number}")
+        for metric, values in {page.NATS: nats, page.PHONES: phones}.items()
+        for number, value in enumerate(values)
+    ]
+
+
+def test_layers_are_held_against_labels_and_what_a_wrong_one_loses_is_told():
+    rows = [*of_layers("apc", (1, 3, 2), (0.1, 0.3, 0.2)), *of_layers("npc", (5, 4), (0.2, 0.6))]
+    found, layers = ranking.layer_agreement(rows, page.NATS, page.PHONES)
+    assert (found.value, layers) == (pytest.approx(by_hand((1, 3, 2, 5, 4), (0.1, 0.3, 0.2, 0.2, 0.6))), 5)
+    assert ranking.layer_agreement(rows, figures.RANKME, page.PHONES) == (None, 0)
+    rows += of_layers("log-mel", (9,), (0.1,))  # has nothing to choose
+    assert ranking.lost(rows, page.NATS) == pytest.approx([0, 0.4])
+    assert ranking.lost(rows, figures.RANKME) == []
+
+
+def test_pairs_of_a_group_are_drawn_together():
+    x, y = [1, 2, 3, 4, 5, 6, 7, 8], [2, 1, 4, 3, 8, 7, 5, 6]
+    apart, one = correlation(x, y), correlation(x, y, groups=["a"] * 8)
+    assert one.low == one.high == one.value == apart.value
+    assert apart.low < apart.value < apart.high
+    pairs = correlation(x, y, groups=[0, 0, 1, 1, 2, 2, 3, 3])
+    assert apart.low != pairs.low
 
 
 def by_hand(x, y):

@@ -10,6 +10,7 @@ from pathlib import Path
 from sonorant.data import debian, manifest
 from sonorant.data.entries import CorpusError, Entry, whole
 from sonorant.data.manifest import Clip
+from sonorant.data.split import low_resource, write_parts
 
 LICENCE = "BSD-like, keep licences/ with the audio"
 
@@ -20,7 +21,7 @@ Units = list[tuple[str, float, float]]
 
 
 def fetch(out: Path) -> list[Clip]:
-    """All clips with their phones as `units`; writes audio/ and all.jsonl into `out`.
+    """All clips with their phones as `units`; writes audio/, all.jsonl and the low-resource split into `out`.
 
     DebianError: the package cannot be had. CorpusError: it is not what it was.
     """
@@ -35,6 +36,7 @@ def fetch(out: Path) -> list[Clip]:
             entries.append(_entry(audio / wave.name, voice / "lab" / f"{wave.stem}.lab", texts))
     clips = whole(entries)
     manifest.write(out / "all.jsonl", clips)
+    write_parts(low_resource(clips, group=str), out)  # each sentence is a group of its own
     return clips
 
 

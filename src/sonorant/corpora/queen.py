@@ -19,7 +19,7 @@ from typing import NamedTuple
 from sonorant.data import debian, manifest
 from sonorant.data.entries import CorpusError, Entry, whole
 from sonorant.data.manifest import Clip
-from sonorant.data.split import Parts, low_resource
+from sonorant.data.split import low_resource, write_parts
 from sonorant.data.text import normalize
 
 LICENCE = "freeware: free to share and to change, not to be sold alone; keep licences/ with the audio"
@@ -70,16 +70,6 @@ def extract(archive: Path, audio: Path) -> list[Clip]:
 def group(name: str) -> str:
     """`07` for 070008P2, which belongs to dialogue 7; `C41B` for C41B_011 in the scene of that name."""
     return name[:2] if name[:2].isdigit() or name.startswith("JOE") else name[:5].rstrip("_")
-
-
-def write_parts(parts: Parts, out: Path) -> None:
-    """A manifest for each part of the split, and the unpaired sentences one a line."""
-    for name, part in parts._asdict().items():
-        path = out / name.replace("_", "-")
-        if name == "unpaired_text":
-            path.with_suffix(".txt").write_text("".join(f"{line}\n" for line in part), encoding="utf8")
-        else:
-            manifest.write(path.with_suffix(".jsonl"), part)
 
 
 def read_archive(path: Path) -> Files:

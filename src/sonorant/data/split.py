@@ -18,11 +18,12 @@ test and dev share none with train.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from sonorant.data.manifest import Clip
+from sonorant.data.manifest import Clip, write
 from sonorant.data.text import normalize
 
 HELD_OUT_MINUTES = 20
@@ -71,6 +72,16 @@ def low_resource(clips: Sequence[Clip], group: Callable[[str], str]) -> Parts:
         unpaired_text=[clip.text for members in rest[half:] for clip in members if clip.text],
         untranscribed=[*_without_text(paired), *speech],
     )
+
+
+def write_parts(parts: Parts, out: Path) -> None:
+    """A manifest for each part of the split that has a clip, and the unpaired sentences one a line."""
+    for name, part in parts._asdict().items():
+        path = out / name.replace("_", "-")
+        if name == "unpaired_text":
+            path.with_suffix(".txt").write_text("".join(f"{line}\n" for line in part), encoding="utf8")
+        elif part:
+            write(path.with_suffix(".jsonl"), part)
 
 
 def minutes(clips: Iterable[Clip]) -> float:

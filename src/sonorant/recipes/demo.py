@@ -108,11 +108,15 @@ def run_demo(corpus: Path, out: Path, *, minutes: float, seed: int) -> list[Row]
 
 
 def aligned(corpus: Path, name: str, minutes: float = math.inf) -> Sequence[Clip]:
-    """Clips of a part, up to so many minutes, with their phones; kept, because aligning takes a while."""
+    """Clips of a part, up to so many minutes, with their phones, which are found by aligning where the corpus
+    has none; kept, because that takes a while."""
     path = corpus / f"{name}-phones.jsonl"
     if not path.exists():
-        clips = [clip for clip in read(corpus / f"{name}.jsonl") if clip.text]
-        aligned = align(first_minutes(clips, minutes))
+        clips = first_minutes([clip for clip in read(corpus / f"{name}.jsonl") if clip.text], minutes)
+        if clips and all(clip.units for clip in clips):
+            write(path, clips)
+            return clips
+        aligned = align(clips)
         say(f"   {name}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} left out")
         write(path, aligned.clips)
     return read(path)
