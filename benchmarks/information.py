@@ -21,12 +21,12 @@ import msgspec
 import torch
 from matplotlib.figure import Figure as Picture
 
-from sonorant.evaluate.critics import BOUNDS, CriticConfig, critic_bound
+from sonorant.evaluate.critics import CriticConfig, critic_bound
 from sonorant.evaluate.information import InformationConfig, bound, clustered
 from sonorant.evaluate.later import Later
 from sonorant.evaluate.rows import Row, table, write_rows
 from sonorant.evaluate.sampling import Examples, Sections
-from sonorant.recipes.measuring import Measurer
+from sonorant.recipes.measuring import CRITICS, Measurer
 
 RESULTS = Path(__file__).parent / "results"
 PER = 100  # pairs of an utterance
@@ -48,7 +48,7 @@ def gaussians(dim: int, rho: float, pairs: int, seed: int) -> Iterator[Row]:
     parts = [
         gaussian(count, dim, rho, 3 * seed + part) for part, count in enumerate((pairs, pairs // 8, pairs))
     ]
-    for name in BOUNDS:
+    for name in CRITICS:
         began = time.perf_counter()
         found = critic_bound(parts, name, CriticConfig(seed=seed))
         yield measurer.row(
