@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from sonorant.data.manifest import Clip
 from sonorant.evaluate import later
-from sonorant.evaluate.information import InformationConfig, bound, curve, entropy, label_free, labelled
-from sonorant.evaluate.linear import ProbeConfig
+from sonorant.evaluate.information import (
+    InformationConfig,
+    bound,
+    clustered,
+    curve,
+    entropy,
+    label_free,
+    labelled,
+)
+from sonorant.evaluate.linear import ProbeConfig, fit
 from sonorant.evaluate.sampling import Examples, Parts, SamplingError, Sections, choose, split
 from sonorant.evaluate.store import FeatureStore, FeatureWriter, section_bounds
 
@@ -286,6 +294,47 @@ def test_a_test_label_that_training_lacks_is_counted_and_stays_finite(tmp_path):
     assert score.bound.labels == 2  # old and SIL
     assert math.isfinite(score.bound.nats)
     assert score.bound.nats < 0
+
+
+def gaussian_pairs(pairs, dim, rho, seed):
+    """Targets that follow the first two of the frames' dimensions, and what both share, in nats."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.randn(pairs, dim, generator=generator)
+    noise = torch.randn(pairs, 2, generator=generator)
+    targets = rho * frames[:, :2] + (1 - rho**2) ** 0.5 * noise
+    return later.Later(frames, targets, torch.arange(pairs) // 100)
+
+
+def test_a_probe_that_knows_where_clusters_lie_needs_fewer_pairs():
+    truth = -math.log(1 - 0.8**2)
+    parts = [gaussian_pairs(count, 60, 0.8, seed) for seed, count in enumerate((2500, 400, 2500))]
+    config = InformationConfig(codes=60)
+    knowing = clustered(parts, config)
+    found = bound(knowing, config)
+    free = bound(Sections(knowing.train, knowing.validation, knowing.test), config)
+    assert 0.7 * truth < found.low < found.high <= truth
+    assert free.nats < found.nats - 0.2
+    assert bound(knowing.shuffled(torch.Generator().manual_seed(0)), config).nats < 0.05
+
+
+def test_classes_in_places_of_their_own_are_read_as_if_they_had_none():
+    sections = random_sections(4, 3, 60, 0)
+    config = ProbeConfig(learning_rates=(1e-2,), updates=20, checks=4)
+    placed = fit(sections.train, sections.validation, classes=4, config=config, places=torch.eye(4))
+    free = fit(sections.train, sections.validation, classes=4, config=config)
+    for mine, theirs in zip(placed.parameters, free.parameters, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_a_class_is_read_by_where_it_lies_alone():
+    sections = random_sections(4, 3, 60, 0)
+    places = torch.tensor([[1.0, 0], [1, 0], [0, 1], [-1, 2]])  # the first two at one place
+    config = ProbeConfig(learning_rates=(1e-2,), updates=20, checks=4, patience=4)
+    found = fit(sections.train, sections.train, classes=4, config=config, places=places)
+    weight, _ = found.parameters
+    torch.testing.assert_close(weight[:, 0], weight[:, 1])
+    torch.testing.assert_close(weight[:, 3], 2 * weight[:, 2] - weight[:, 0])
+    assert weight.abs().max() > 0
 
 
 def random_sections(classes, dim, frames, seed):

@@ -74,11 +74,20 @@ class Probe:
         return logits(self.standardize(frames), self.parameters).log_softmax(1)
 
 
-def fit(train: Examples, validation: Examples, *, classes: int, config: ProbeConfig) -> Probe:
+def fit(
+    train: Examples,
+    validation: Examples,
+    *,
+    classes: int,
+    config: ProbeConfig,
+    places: Float[Tensor, "classes rank"] | None = None,
+) -> Probe:
     """The probe of the learning rate and the check with the lowest validation cross-entropy.
 
     It starts, and may end, at the frequencies of the labels in training: with frames that tell nothing it
-    costs no more than those frequencies do. Deterministic from the configuration's seed.
+    costs no more than those frequencies do. Deterministic from the configuration's seed. With `places` the
+    weights of a class are a linear function of where it lies, the same for all: `rank` directions of the
+    frames are learned in place of one for each class.
     """
     standardize = standardizer(train.frames)
     train = replace(train, frames=standardize(train.frames))
@@ -86,7 +95,7 @@ def fit(train: Examples, validation: Examples, *, classes: int, config: ProbeCon
     counts = torch.bincount(train.labels, minlength=classes) + 1.0  # one more: no label is impossible
     prior = (counts / counts.sum()).log()
     found = {
-        rate: _descend(train, validation, prior=prior, rate=rate, config=config)
+        rate: _descend(train, validation, prior=prior, places=places, rate=rate, config=config)
         for rate in config.learning_rates
     }
     rate = min(found, key=lambda rate: found[rate].cost)
@@ -107,27 +116,34 @@ def _descend(
     validation: Examples,
     *,
     prior: Float[Tensor, " labels"],
+    places: Float[Tensor, "labels rank"] | None,
     rate: float,
     config: ProbeConfig,
 ) -> _Point:
     """Adam with a rate that falls to zero as a cosine: the point where the validation cost was lowest."""
     generator = torch.Generator().manual_seed(config.seed)
-    parameters = _start(train.frames.shape[1], prior, config.hidden, generator)
+    width = len(prior) if places is None else places.shape[1]
+    parameters = _start(train.frames.shape[1], width, prior, config.hidden, generator)
+
+    def spread() -> list[Tensor]:
+        *others, weight, bias = parameters
+        return [*others, weight if places is None else weight @ places.T, bias]
+
     optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
-    best = _point(parameters, validation)
+    best = _point(spread(), validation)
     waited = 0
     for check in range(config.checks):
         for _ in range(
             config.updates * check // config.checks, config.updates * (check + 1) // config.checks
         ):
             chosen = torch.randint(len(train.frames), (config.batch,), generator=generator)
-            loss = F.cross_entropy(logits(train.frames[chosen], parameters), train.labels[chosen])
+            loss = F.cross_entropy(logits(train.frames[chosen], spread()), train.labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             decay.step()
-        point = _point(parameters, validation)
+        point = _point(spread(), validation)
         best, waited = (point, 0) if point.cost < best.cost else (best, waited + 1)
         if waited == config.patience:
             break
@@ -135,10 +151,10 @@ def _descend(
 
 
 def _start(
-    dim: int, prior: Float[Tensor, " labels"], hidden: int | None, generator: torch.Generator
+    dim: int, width: int, prior: Float[Tensor, " labels"], hidden: int | None, generator: torch.Generator
 ) -> list[Tensor]:
     """Parameters that give the frequencies of the labels whatever the frame; hidden units as in He, 2015."""
-    parameters = [torch.zeros(hidden or dim, len(prior)), prior.clone()]
+    parameters = [torch.zeros(hidden or dim, width), prior.clone()]
     if hidden:
         weight = torch.randn(dim, hidden, generator=generator) * math.sqrt(2 / dim)
         parameters = [weight, torch.zeros(hidden), *parameters]
@@ -147,5 +163,5 @@ def _start(
 
 @torch.no_grad()
 def _point(parameters: Sequence[Tensor], validation: Examples) -> _Point:
-    kept = tuple(each.clone() for each in parameters)
+    kept = tuple(each.detach().clone() for each in parameters)
     return _Point(kept, F.cross_entropy(logits(validation.frames, kept), validation.labels).item())

@@ -105,6 +105,7 @@ class Sections:
     train: Examples
     validation: Examples
     test: Examples
+    places: Float[Tensor, "classes rank"] | None = None  # where each class lies, if classes are clusters
 
     @property
     def classes(self) -> int:
@@ -113,7 +114,10 @@ class Sections:
 
     def shuffled(self, generator: torch.Generator) -> "Sections":
         return Sections(
-            self.train.shuffled(generator), self.validation.shuffled(generator), self.test.shuffled(generator)
+            self.train.shuffled(generator),
+            self.validation.shuffled(generator),
+            self.test.shuffled(generator),
+            self.places,
         )
 
 
