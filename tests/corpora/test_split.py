@@ -2,13 +2,11 @@
 
 import hashlib
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonorant.data import split
 from sonorant.data.manifest import Clip
-from sonorant.data.split import low_resource, minutes
+from sonorant.data.split import Limits, low_resource, minutes
 from sonorant.data.text import normalize
 
 steady = settings(derandomize=True, deadline=None, max_examples=60)
@@ -16,14 +14,7 @@ steady = settings(derandomize=True, deadline=None, max_examples=60)
 WORDS = ("Yes!", "yes", "No.", "Who's there?", None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small():
-    """Minutes that a few dozen clips can fill."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "HELD_OUT_MINUTES", 3)
-        patch.setattr(split, "SMALL_MINUTES", 1)
-        patch.setattr(split, "LARGE_MINUTES", 5)
-        yield
+FEW = Limits(held_out=3, small=1, large=5)  # minutes that a few dozen clips can fill
 
 
 @st.composite
@@ -60,7 +51,7 @@ def group(name):
 @steady
 @given(corpora())
 def test_held_out_groups_and_texts_stay_out_of_train(clips):
-    parts = low_resource(clips, group)
+    parts = low_resource(clips, group, FEW)
     held = [{group(clip.id[5:]) for clip in part} for part in (parts.test, parts.dev, parts.train)]
     assert sum(map(len, held)) == len(set().union(*held))
     texts = {normalize(clip.text or "") for clip in parts.train}
@@ -70,7 +61,7 @@ def test_held_out_groups_and_texts_stay_out_of_train(clips):
 @steady
 @given(corpora())
 def test_no_clip_gives_both_speech_and_text(clips):
-    parts = low_resource(clips, group)
+    parts = low_resource(clips, group, FEW)
     assert parts.paired_10m == parts.paired_1h[: len(parts.paired_10m)]
     assert not ids(parts.paired_1h) & ids(parts.unpaired_speech)
     heard = ids(parts.paired_1h) | ids(parts.unpaired_speech)
@@ -87,7 +78,7 @@ def test_no_clip_gives_both_speech_and_text(clips):
 @steady
 @given(corpora())
 def test_groups_go_out_in_the_order_of_their_hash_until_the_limit(clips):
-    parts = low_resource(clips, group)
+    parts = low_resource(clips, group, FEW)
     members = {name: [clip for clip in clips if group(clip.id[5:]) == name] for name in "ABCDEFGH"}
     order = sorted(filter(members.get, members), key=lambda name: hashlib.sha1(name.encode()).hexdigest())
     heard, train = 0.0, []
@@ -105,16 +96,14 @@ def test_groups_go_out_in_the_order_of_their_hash_until_the_limit(clips):
 def test_the_order_of_the_list_changes_nothing(clips, random):
     again = list(clips)
     random.shuffle(again)
-    assert low_resource(again, group) == low_resource(clips, group)
+    assert low_resource(again, group, FEW) == low_resource(clips, group, FEW)
 
 
-def test_the_first_clips_by_hash_are_paired_until_the_limit(monkeypatch):
-    for name, limit in (("HELD_OUT", 0), ("SMALL", 10), ("LARGE", 60)):
-        monkeypatch.setattr(split, f"{name}_MINUTES", limit)
+def test_the_first_clips_by_hash_are_paired_until_the_limit():
     clips = [
         Clip(f"game-{n}", f"/{n}.wav", samples=60, rate=1, text=str(n), source="game") for n in range(90)
     ]
-    parts = low_resource(clips, lambda name: "all")
+    parts = low_resource(clips, lambda name: "all", Limits(held_out=0))
     order = sorted(clips, key=lambda clip: hashlib.sha1(clip.id[5:].encode()).hexdigest())
     assert parts.paired_10m == order[:10]
     assert parts.paired_1h == order[:60]

@@ -10,10 +10,11 @@ from pathlib import Path
 from sonorant.data import debian, manifest
 from sonorant.data.entries import CorpusError, Entry, whole
 from sonorant.data.manifest import Clip
-from sonorant.data.split import low_resource, write_parts
+from sonorant.data.split import Limits, low_resource, write_parts
 
 LICENCE = "BSD-like, keep licences/ with the audio"
 
+LIMITS = Limits(held_out=10, large=30)  # half of what they are where there is more
 PACKAGE = "festvox-ru"
 VOICE = "usr/share/festival/voices/russian/msu_ru_nsh_clunits"
 
@@ -36,7 +37,7 @@ def fetch(out: Path) -> list[Clip]:
             entries.append(_entry(audio / wave.name, voice / "lab" / f"{wave.stem}.lab", texts))
     clips = whole(entries)
     manifest.write(out / "all.jsonl", clips)
-    write_parts(low_resource(clips, group=str), out)  # each sentence is a group of its own
+    write_parts(low_resource(clips, group=str, limits=LIMITS), out)  # a sentence is a group of its own
     return clips
 
 

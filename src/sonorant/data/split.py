@@ -13,7 +13,8 @@ test and dev share none with train.
    are *unpaired speech*, whose text is hidden; the second half is *unpaired text*, whose audio is hidden.
 5. *untranscribed* is what pretraining may hear: unpaired speech and the audio of paired-1h, without text.
 
-"Until" includes the group or the clip that reaches the limit. Where transcripts run out, parts stay short.
+"Until" includes the group or the clip that reaches the limit. Where transcripts run out, parts stay short. A
+short corpus has other limits, and keeps the names of the parts.
 """
 
 import hashlib
@@ -26,9 +27,16 @@ import msgspec
 from sonorant.data.manifest import Clip, write
 from sonorant.data.text import normalize
 
-HELD_OUT_MINUTES = 20
-SMALL_MINUTES = 10
-LARGE_MINUTES = 60
+
+class Limits(NamedTuple):
+    """Transcribed minutes of the parts."""
+
+    held_out: float = 20  # of *test*, and of *dev*
+    small: float = 10
+    large: float = 60
+
+
+USUAL = Limits()
 
 
 class Parts(NamedTuple):
@@ -44,20 +52,20 @@ class Parts(NamedTuple):
     untranscribed: list[Clip]
 
 
-def low_resource(clips: Sequence[Clip], group: Callable[[str], str]) -> Parts:
+def low_resource(clips: Sequence[Clip], group: Callable[[str], str], limits: Limits = USUAL) -> Parts:
     """The split of the clips; `group` gives the group of a clip's name."""
     groups: dict[str, list[Clip]] = {}
     for clip in sorted(clips, key=lambda clip: clip.id):
         groups.setdefault(group(_name(clip)), []).append(clip)
     order = [groups[name] for name in sorted(groups, key=_sha1)]
-    test, order = _until(HELD_OUT_MINUTES, order)
-    dev, order = _until(HELD_OUT_MINUTES, order)
+    test, order = _until(limits.held_out, order)
+    dev, order = _until(limits.held_out, order)
     train = [clip for members in order for clip in members]
     texts = {normalize(clip.text or "") for clip in train}
 
     shuffled = sorted((clip for clip in train if clip.text), key=lambda clip: _sha1(_name(clip)))
-    large, rest = _until(LARGE_MINUTES, [[clip] for clip in shuffled])
-    small, _ = _until(SMALL_MINUTES, large)
+    large, rest = _until(limits.large, [[clip] for clip in shuffled])
+    small, _ = _until(limits.small, large)
     half = (len(rest) + 1) // 2
     speech = [clip for members in rest[:half] for clip in members]
     speech = _without_text([*speech, *(clip for clip in train if not clip.text)])
