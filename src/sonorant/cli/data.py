@@ -19,8 +19,8 @@ def corpus(
 ) -> None:
     """Fetch a corpus: its audio, its manifests and its licence.
 
-    `queen` is 4.5 hours of English dialogue, `festvox_ru` 1.7 hours of a Russian voice with phone labels, both
-    with a low-resource split; `asterisk` has prompts in five languages. They come from Debian packages,
+    `queen` is 4.5 hours of English dialogue and `festvox_ru` 1.7 hours of a Russian voice with phone labels,
+    both with a low-resource split; `asterisk` has prompts in five languages. They come from Debian packages,
     without root.
 
     Example: `sonorant corpus queen --out queen`
