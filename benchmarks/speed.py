@@ -52,24 +52,27 @@ ENVIRONMENTS = {
     "faiss": "clusters",
     "lightly": "lightly",
 }
+LOSSES = ("ntxent", "moco_loss", "byol_loss", "simsiam_loss", "barlow_twins_loss", "vicreg_loss")
 WORKS: dict[str, dict[str, str]] = {
     "wav2vec2": {"transformers": "wav2vec2", "fairseq": "wav2vec2", "speechbrain": "wav2vec2"},
     "hubert": {"transformers": "hubert", "fairseq": "hubert"},
+    "data2vec": {"fairseq": "data2vec"},
     "best_rq": {"speechbrain": "best_rq"},
     "apc": {"s3prl": "apc"},
+    "vq_apc": {"s3prl": "vq_apc"},
+    "npc": {"s3prl": "npc"},
     "mockingjay": {"s3prl": "mockingjay"},
     "tera": {"s3prl": "tera"},
     "ctc": {"transformers": "ctc"},
     "features": {"transformers": "features"},
     "kmeans": {"scikit-learn": "sklearn", "faiss": "faiss"},
-    "ntxent": {"lightly": "ntxent"},
-    "moco_loss": {"lightly": "moco_loss"},
+    **{loss: {"lightly": loss} for loss in LOSSES},
 }
-PARTS = ("kmeans", "ntxent", "moco_loss")  # of one size, in single precision
+PARTS = ("kmeans", *LOSSES)  # of one size, in single precision
 ALONE = (*PARTS, "features")  # what several processes cannot share
 ABOUT = (
     f"{UTTERANCES} x {SECONDS} s of speech a step. Ratios are the peer's median time over ours, with 95 %\n"
-    "intervals over rounds; each side in its fastest way. A step of a loss alone (ntxent, moco_loss) is 20\n"
+    "intervals over rounds; each side in its fastest way. A step of a loss alone (ntxent, *_loss) is 20\n"
     "passes over 256 embeddings of each view; a step of k-means is 20 iterations."
 )
 
@@ -198,7 +201,7 @@ def chosen(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
 
 def _line(result: Mapping[str, Any]) -> str:
     return (
-        f"{result['work']:10s} {result['size']:5s} {result['peer']:13s} {result['ratio']:6.2f} times "
+        f"{result['work']:17s} {result['size']:5s} {result['peer']:13s} {result['ratio']:6.2f} times "
         f"[{result['low']:.2f}, {result['high']:.2f}]  {result['seconds']:.3f} s ({result['way']}) against "
         f"{result['peer_seconds']:.3f} s ({result['peer_way']}); "
         f"{result['rate_share']:.0%} of the matrix rate"

@@ -2,10 +2,11 @@
 
 It is set up as the peer beside it is. SpeechBrain's wav2vec 2.0 normalises every convolution's channels and
 in front of the Transformer's blocks, has no convolutional positions, and dropout on the attention's weights
-and its input too; its BEST-RQ hides 60 % of the frames. APC's GRUs are 15/16 as wide as s3prl's, because
-frames are projected to that width before the first one: then both sides have as many parameters and
-multiplications. Mockingjay's and TERA's Transformers have no convolutional positions, because s3prl's have
-sinusoids. HuBERT is given its labels: naming frames is left out on both sides.
+and its input too; its BEST-RQ hides 60 % of the frames. data2vec's convolutions are normalised as published.
+APC's and VQ-APC's GRUs are 15/16 as wide as s3prl's, because frames are projected to that width before the
+first one: then both sides have as many parameters and multiplications. Mockingjay's and TERA's Transformers
+have no convolutional positions, because s3prl's have sinusoids. HuBERT is given its labels: naming frames is
+left out on both sides. The losses of two views' embeddings alone are in ours_losses.py.
 """
 
 import json
@@ -14,19 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, Literal
 
+import ours_losses
 import torch
 from serve import (
     ITERATIONS,
     MELS,
-    QUEUE,
     STACK,
-    TEMPERATURE,
-    WIDTH,
+    TOP_LAYERS,
     Work,
     audio,
-    loss_alone,
     parameters,
     points,
     serve,
@@ -34,14 +33,14 @@ from serve import (
     units,
 )
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sonorant.allocator import keep_memory
 from sonorant.encoders.base import Encoder
-from sonorant.encoders.build import EncoderConfig, build
+from sonorant.encoders.build import ContextConfig, EncoderConfig, build
 from sonorant.encoders.conformer import ConformerConfig
 from sonorant.encoders.convolutions import ConvolutionsConfig
 from sonorant.encoders.log_mel import LogMelConfig
+from sonorant.encoders.masked_convolutions import MaskedConvolutionsConfig
 from sonorant.encoders.recurrent import GRUConfig
 from sonorant.encoders.transformer import TransformerConfig
 from sonorant.nn.kmeans import kmeans
@@ -49,12 +48,13 @@ from sonorant.objective import Objective
 from sonorant.objectives import apc as apc_objective
 from sonorant.objectives import best_rq as best_rq_objective
 from sonorant.objectives import ctc as ctc_objective
+from sonorant.objectives import data2vec as data2vec_objective
 from sonorant.objectives import hubert as hubert_objective
 from sonorant.objectives import mockingjay as mockingjay_objective
+from sonorant.objectives import npc as npc_objective
 from sonorant.objectives import tera as tera_objective
+from sonorant.objectives import vq_apc as vq_apc_objective
 from sonorant.objectives import wav2vec2 as wav2vec2_objective
-from sonorant.objectives.moco import similarities
-from sonorant.objectives.simclr import nt_xent
 from sonorant.recipes.precision import prepared
 from sonorant.train import distributed
 from sonorant.train.loop import Step, TrainConfig, train
@@ -67,15 +67,15 @@ from sonorant.types import Batch, Padded, pad
 STEPS = 10**6
 
 
-def encoder(task: dict[str, Any]) -> Encoder:
-    """Of wav2vec 2.0, HuBERT, CTC and the features."""
+def encoder(task: dict[str, Any], *, norm: Literal["group", "layer"] = "group") -> Encoder:
+    """Of wav2vec 2.0, HuBERT, data2vec, CTC and the features."""
     sizes = dict(size(task, "wav2vec2"))
     channels = sizes.pop("channels")
     if task["beside"] == "speechbrain":
         frontend = ConvolutionsConfig(dim=channels, norm="layer")
         context = TransformerConfig(**sizes, norm="pre", positions="none", dropout=0.1, attention_dropout=0.1)
         return build(EncoderConfig(frontend=frontend, context=context, dropout=0.1))
-    frontend = ConvolutionsConfig(dim=channels)
+    frontend = ConvolutionsConfig(dim=channels, norm=norm)
     context = TransformerConfig(**sizes, dropout=0.1, attention_dropout=0.1)
     return build(EncoderConfig(frontend=frontend, context=context))
 
@@ -118,6 +118,11 @@ def hubert(task: dict[str, Any]) -> Objective:
     return built
 
 
+def data2vec(task: dict[str, Any]) -> Objective:
+    top_layers = min(TOP_LAYERS, size(task, "wav2vec2")["layers"])
+    return data2vec_objective.Config(top_layers=top_layers).build(encoder(task, norm="layer"))
+
+
 def ctc(task: dict[str, Any]) -> Objective:
     return ctc_objective.Config(labels=32).build(encoder(task))
 
@@ -129,19 +134,34 @@ def best_rq(task: dict[str, Any]) -> Objective:
     return config.build(build(EncoderConfig(frontend=frontend, context=context)))
 
 
-def apc(task: dict[str, Any]) -> Objective:
+def of_frames(context: ContextConfig) -> Encoder:
+    """Of s3prl's objectives: log-mel frames and a context network."""
+    return build(EncoderConfig(frontend=LogMelConfig(mels=MELS), context=context))
+
+
+def recurrent(task: dict[str, Any]) -> Encoder:
+    """Of APC and VQ-APC."""
     sizes = size(task, "gru")
-    context = GRUConfig(dim=sizes["dim"] * 15 // 16, layers=sizes["layers"], dropout=0.1)
-    return apc_objective.Config().build(
-        build(EncoderConfig(frontend=LogMelConfig(mels=MELS), context=context))
-    )
+    return of_frames(GRUConfig(dim=sizes["dim"] * 15 // 16, layers=sizes["layers"], dropout=0.1))
+
+
+def apc(task: dict[str, Any]) -> Objective:
+    return apc_objective.Config().build(recurrent(task))
+
+
+def vq_apc(task: dict[str, Any]) -> Objective:
+    return vq_apc_objective.Config().build(recurrent(task))
+
+
+def npc(task: dict[str, Any]) -> Objective:
+    context = MaskedConvolutionsConfig(**size(task, "masked_convolutions"), dropout=0.1)
+    return npc_objective.Config().build(of_frames(context))
 
 
 def restoring(task: dict[str, Any]) -> Encoder:
     """Of Mockingjay and TERA."""
     sizes = size(task, "transformer")
-    context = TransformerConfig(**sizes, positions="none", dropout=0.1, attention_dropout=0.1)
-    return build(EncoderConfig(frontend=LogMelConfig(mels=MELS), context=context))
+    return of_frames(TransformerConfig(**sizes, positions="none", dropout=0.1, attention_dropout=0.1))
 
 
 def mockingjay(task: dict[str, Any]) -> Objective:
@@ -152,7 +172,8 @@ def tera(task: dict[str, Any]) -> Objective:
     return tera_objective.Config().build(restoring(task))
 
 
-OBJECTIVES = {each.__name__: each for each in (wav2vec2, hubert, ctc, best_rq, apc, mockingjay, tera)}
+TRAINED = (wav2vec2, hubert, data2vec, ctc, best_rq, apc, vq_apc, npc, mockingjay, tera)
+OBJECTIVES = {each.__name__: each for each in TRAINED}
 
 
 def steps(objective: Objective, task: dict[str, Any]) -> Iterator[Step]:
@@ -214,25 +235,6 @@ def clusters(task: dict[str, Any]) -> Work:
     return Work(step)
 
 
-def ntxent(task: dict[str, Any]) -> Work:
-    return loss_alone(lambda first, second: nt_xent(first, second, temperature=TEMPERATURE).mean())
-
-
-def moco_loss(task: dict[str, Any]) -> Work:
-    """With the queue, which takes in a pass's keys before the next one."""
-    queue, oldest, waiting = F.normalize(torch.randn(QUEUE, WIDTH), dim=1), 0, torch.empty(0, WIDTH)
-
-    def loss(first: Tensor, second: Tensor) -> Tensor:
-        nonlocal oldest, waiting
-        queue[(oldest + torch.arange(len(waiting))) % QUEUE] = waiting
-        oldest += len(waiting)
-        query, waiting = F.normalize(first, dim=1), F.normalize(second.detach(), dim=1)
-        logits = similarities(query / TEMPERATURE, waiting, queue)
-        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64))
-
-    return loss_alone(loss)
-
-
 def machine(task: dict[str, Any]) -> Work:
     """The arithmetic of a step of another work, and at each of its own the machine's rate of matrix products,
     in GFLOP/s."""
@@ -245,7 +247,7 @@ def machine(task: dict[str, Any]) -> Work:
 
 
 WORKS = dict.fromkeys(OBJECTIVES, training)
-WORKS |= {"features": features, "kmeans": clusters, "ntxent": ntxent, "moco_loss": moco_loss}
+WORKS |= {"features": features, "kmeans": clusters, **ours_losses.WORKS}
 
 if __name__ == "__main__":
     keep_memory()  # as every command does

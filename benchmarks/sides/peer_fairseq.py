@@ -1,18 +1,24 @@
-"""fairseq: wav2vec 2.0 and HuBERT pretraining, as its configurations of base size have them.
+"""fairseq: wav2vec 2.0, HuBERT and data2vec pretraining, as its configurations of base size have them.
 
 Dropout is that of its configurations: .1 in the layers and of attention's weights, none between the two
 feed-forward layers, where ours has it. What is embedded in place of hidden frames has single precision, which
 its own indexing needs under autocast. Both sides get the same labels of HuBERT, and like ours it is not given
 the loss over frames that are not hidden.
+
+data2vec's positions are five convolutions that see 95 frames in all, where ours has one of 128; no layers are
+dropped at random, as in ours. The teacher's parameters count on both sides.
 """
 
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import torch
+from fairseq.examples.data2vec.models.data2vec_audio import Data2VecAudioConfig, Data2VecAudioModel
 from fairseq.models.hubert.hubert import HubertConfig, HubertModel
 from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
 from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
-from serve import Work, audio, serve, size, training, units
+from serve import TOP_LAYERS, Work, audio, parameters, serve, size, training, units
 from torch.nn import functional as F
 
 STRIDE, RATE = 320, 16000
@@ -72,5 +78,30 @@ def hubert(task: dict[str, Any]) -> Work:
     return training(model, loss, task)
 
 
+def data2vec(task: dict[str, Any]) -> Work:
+    config = Data2VecAudioConfig(
+        **{**network(task), "dropout_input": 0.0, "feature_grad_mult": 1.0},
+        extractor_mode="layer_norm",
+        pos_conv_depth=5,
+        conv_pos=95,
+        average_top_k_layers=min(TOP_LAYERS, size(task, "wav2vec2")["layers"]),
+        instance_norm_target_layer=True,
+        ema_anneal_end_step=30_000,
+        max_update=400_000,
+        require_same_masks=True,
+    )
+    model, inputs, updates = Data2VecAudioModel(config), audio(task), count()
+    in_single_precision(model)
+    model.set_num_updates(0)  # makes the teacher
+
+    def loss() -> torch.Tensor:
+        model.set_num_updates(next(updates))  # the teacher follows what the last step has changed
+        output = model(inputs)
+        return output["losses"]["regression"] / output["sample_size"]
+
+    work = training(model, loss, task)
+    return replace(work, parameters=work.parameters + parameters(model.ema.model))
+
+
 if __name__ == "__main__":
-    serve({"wav2vec2": wav2vec2, "hubert": hubert})
+    serve({"wav2vec2": wav2vec2, "hubert": hubert, "data2vec": data2vec})

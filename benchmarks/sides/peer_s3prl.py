@@ -1,4 +1,5 @@
-"""s3prl: APC, Mockingjay and TERA pretraining as its recipes have them, with frames computed for each batch.
+"""s3prl: APC, VQ-APC, NPC, Mockingjay and TERA pretraining as its recipes have them, with frames computed for
+each batch.
 
 On both sides frames are 80 log-mel energies every 10 ms, standardised over the utterance. s3prl computes them
 utterance by utterance, as its loaders do. What else differs:
@@ -6,6 +7,15 @@ utterance by utterance, as its loaders do. What else differs:
 - APC: both predict 5 frames ahead from three GRUs with dropout of 0.1 and residual connections. Its first
   GRU reads the frames themselves, where ours projects them to its width (see ours.py), its dropout acts
   behind the last layer too, and it packs sequences between the layers.
+- VQ-APC: the same, and behind the last layer a codebook of 512 with a temperature of 0.5. Ours gives two
+  perplexities of the codes for its figures, where s3prl counts them.
+- NPC: both have four blocks, of kernels of 15 with 5 frames hidden, residual, with dropout of 0.1, and four
+  codebooks of 64 with a temperature of 1. s3prl's blocks have batch normalisation, ours layer normalisation;
+  its first block reads the frames themselves, where ours projects them to its width, and has a shortcut as
+  the others; each of its codebooks is looked up by a quarter of the channels, ours by all. Figures as in
+  VQ-APC.
+- What VQ-APC's and NPC's codebooks are looked up by is cast to single precision, because s3prl counts the
+  codes in NumPy, which has no bfloat16.
 - Mockingjay and TERA: both hide 15 % of the frames in spans of 7, which may overlap, and restore them from a
   post-norm Transformer with dropout of 0.1; TERA hides up to 20 % of the channels too, and adds noise to 15 %
   of the utterances (s3prl: of the batches). It adds sinusoids (an addition a frame), where ours is set to
@@ -15,6 +25,7 @@ utterance by utterance, as its loaders do. What else differs:
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +47,7 @@ from upstream.apc.apc import APC  # noqa: E402
 from upstream.apc.audio import create_transform  # noqa: E402
 from upstream.baseline.extracter import get_extracter  # noqa: E402
 from upstream.mockingjay.model import TransformerConfig  # noqa: E402
+from upstream.npc.npc import NPC  # noqa: E402
 
 SHIFT = 5
 FRAMES = {
@@ -53,18 +65,65 @@ ALTERED = {
 }
 
 
-def apc(task: dict[str, Any]) -> Work:
-    sizes, waves = size(task, "gru"), audio(task)
-    extract, dim = create_transform(
+def frames_of(task: dict[str, Any]) -> Callable[[], torch.Tensor]:
+    """What computes the frames of APC, VQ-APC and NPC, `batch time mels`."""
+    waves = audio(task)
+    extract, _ = create_transform(
         {"feat_type": "fbank", "feat_dim": MELS, "frame_length": 25, "frame_shift": 10}
     )
-    model = APC(dim, sizes["dim"], sizes["layers"], dropout=0.1, residual=True)
+    return lambda: torch.stack([extract(wave[None]) for wave in waves])
+
+
+def codebooks(dim: int, *, groups: int, entries: int, temperature: float) -> dict[str, Any]:
+    return {
+        "codebook_size": [entries] * groups,
+        "code_dim": [dim // groups] * groups,
+        "gumbel_temperature": temperature,
+    }
+
+
+def in_single_precision(model: torch.nn.Module) -> None:
+    for codebook in model.vq_layers:
+        codebook.vq_logits.register_forward_hook(lambda _, __, logits: logits.float())
+
+
+def ahead(task: dict[str, Any], model: torch.nn.Module) -> Work:
+    """Predicts each frame from the one SHIFT before it."""
+    compute = frames_of(task)
 
     def loss() -> torch.Tensor:
-        frames = torch.stack([extract(wave[None]) for wave in waves])
+        frames = compute()
         lengths = [frames.shape[1] - SHIFT] * len(frames)
         predicted, _ = model(frames[:, :-SHIFT], lengths, testing=False)
         return torch.nn.functional.l1_loss(predicted, frames[:, SHIFT:])
+
+    return training(model, loss, task)
+
+
+def apc(task: dict[str, Any]) -> Work:
+    sizes = size(task, "gru")
+    return ahead(task, APC(MELS, sizes["dim"], sizes["layers"], dropout=0.1, residual=True))
+
+
+def vq_apc(task: dict[str, Any]) -> Work:
+    sizes = size(task, "gru")
+    vq = codebooks(sizes["dim"], groups=1, entries=512, temperature=0.5)
+    model = APC(MELS, sizes["dim"], sizes["layers"], dropout=0.1, residual=True, vq=vq)
+    in_single_precision(model)
+    return ahead(task, model)
+
+
+def npc(task: dict[str, Any]) -> Work:
+    sizes, compute = size(task, "masked_convolutions"), frames_of(task)
+    vq = codebooks(sizes["dim"], groups=4, entries=64, temperature=1.0)
+    model = NPC(
+        MELS, sizes["dim"], sizes["layers"], dropout=0.1, residual=True, kernel_size=15, mask_size=5, vq=vq
+    )
+    in_single_precision(model)
+
+    def loss() -> torch.Tensor:
+        frames = compute()
+        return torch.nn.functional.l1_loss(model(frames)[0], frames)
 
     return training(model, loss, task)
 
@@ -108,4 +167,4 @@ def tera(task: dict[str, Any]) -> Work:
 
 
 if __name__ == "__main__":
-    serve({"apc": apc, "mockingjay": mockingjay, "tera": tera})
+    serve({"apc": apc, "vq_apc": vq_apc, "npc": npc, "mockingjay": mockingjay, "tera": tera})

@@ -28,9 +28,11 @@ class Work:
     operations: float = 0.0  # of the work that it counts, where it does so
 
 
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of two views' embeddings, `batch dim` each
+
 ITERATIONS = 20  # of k-means
 
-# Of the networks behind wav2vec 2.0's convolutions, stacked log-mel frames, and (two) log-mel frames.
+# Of the networks behind wav2vec 2.0's convolutions, stacked log-mel frames, and (three) log-mel frames.
 SIZES: dict[str, dict[str, dict[str, int]]] = {
     "wav2vec2": {
         "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768, "channels": 128},
@@ -45,10 +47,21 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
         "tiny": {"dim": 192, "layers": 4, "heads": 4, "feedforward": 768},
         "base": {"dim": 768, "layers": 3, "heads": 12, "feedforward": 3072},
     },
+    "masked_convolutions": {"tiny": {"dim": 128, "layers": 4}, "base": {"dim": 512, "layers": 4}},
 }
 MELS, STACK = 80, 4
-EMBEDDINGS, WIDTH, QUEUE = 256, 128, 4096  # of the losses of two views
-TEMPERATURE = 0.1
+TOP_LAYERS = 8  # of data2vec's teacher, where there are so many
+# The losses of two views, and how wide their embeddings are: as published, but for the last two, which have
+# 8192 there, and matrices of a quarter of a gigabyte.
+WIDTHS = {
+    "ntxent": 128,
+    "moco_loss": 128,
+    "byol_loss": 256,
+    "simsiam_loss": 2048,
+    "barlow_twins_loss": 2048,
+    "vicreg_loss": 2048,
+}
+EMBEDDINGS, QUEUE, TEMPERATURE = 256, 4096, 0.1
 PASSES = 20  # of such a loss, which takes milliseconds, in a step
 
 
@@ -105,15 +118,15 @@ def units(task: dict[str, Any], frames: int) -> torch.Tensor:
     return torch.randint(task["codes"], (len(audio(task)), frames), generator=generator)
 
 
-def views() -> torch.Tensor:
-    """Embeddings of two views, `2 batch dim`, with gradients."""
+def views(work: str) -> torch.Tensor:
+    """Embeddings of two views for a loss, `2 batch dim`, with gradients."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, EMBEDDINGS, WIDTH, generator=generator).requires_grad_()
+    return torch.randn(2, EMBEDDINGS, WIDTHS[work], generator=generator).requires_grad_()
 
 
-def loss_alone(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Work:
+def loss_alone(loss: Loss, task: dict[str, Any]) -> Work:
     """A loss of two views' embeddings, forward and backward, PASSES times."""
-    both = views()
+    both = views(task["work"])
 
     def step() -> float:
         total = 0.0

@@ -62,13 +62,11 @@ class BarlowTwins(Objective):
         views = two_views(batch, self.config.views, self.encoder.frontend, self.sounds)
         first, second = (self.project(embed(self.encoder, view)).float() for view in views)
         correlated = cross_correlation(first, second)
-        itself = correlated.diagonal()
-        on = (1 - itself).square().sum()
-        off = correlated.square().sum() - itself.square().sum()
+        on, off = deviations(correlated)
         loss = on + self.config.redundancy * off  # eq. 1
         dim = self.config.dim
         figures = {
-            "correlation": itself.detach().mean(),
+            "correlation": correlated.detach().diagonal().mean(),
             "redundancy": (off.detach() / max(dim * (dim - 1), 1)).clamp(min=0).sqrt(),
         }
         return Loss(loss * len(first), torch.tensor(len(first)), health(first, second) | figures)
@@ -82,3 +80,9 @@ def cross_correlation(first: Embeddings, second: Embeddings) -> Float[Tensor, "d
     one, two = ((z - z.mean(0)) * (z.var(0, correction=0) + EPSILON).rsqrt() for z in (first, second))
     with torch.autocast(first.device.type, enabled=False):
         return one.T @ two / len(one)  # eq. 2
+
+
+def deviations(correlated: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """How far C is from the identity: eq. 1's sums over its diagonal and over the rest, without lambda."""
+    itself = correlated.diagonal()
+    return (1 - itself).square().sum(), correlated.square().sum() - itself.square().sum()

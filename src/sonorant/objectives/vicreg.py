@@ -39,6 +39,7 @@ from sonorant.types import Batch, Loss
 
 EPSILON = 1e-4
 Weight = Annotated[float, Meta(ge=0)]
+Term = Float[Tensor, ""]
 
 
 class Config(ObjectiveConfig, frozen=True, kw_only=True):
@@ -71,26 +72,33 @@ class VICReg(Objective):
         config = self.config
         views = two_views(batch, config.views, self.encoder.frontend, self.sounds)
         first, second = (self.expand(embed(self.encoder, view)).float() for view in views)
-        distance = F.mse_loss(first, second)
-        spread = (variance(first) + variance(second)) / 2
-        redundancy = covariance(first) + covariance(second)
+        distance, spread, redundancy = terms(first, second)
         loss = (
             config.invariance * distance + config.variance * spread + config.covariance * redundancy
         )  # eq. 6
-        terms = {"invariance": distance, "variance": spread, "covariance": redundancy}
-        figures = {name: value.detach() for name, value in terms.items()}
+        figures = {
+            "invariance": distance.detach(),
+            "variance": spread.detach(),
+            "covariance": redundancy.detach(),
+        }
         return Loss(loss * len(first), torch.tensor(len(first)), health(first, second) | figures)
 
     def signs(self) -> Sequence[Sign]:
         return same_embeddings("raise objective.variance or lower schedule.peak and begin again")
 
 
-def variance(z: Embeddings) -> Float[Tensor, ""]:
+def terms(first: Embeddings, second: Embeddings) -> tuple[Term, Term, Term]:
+    """s, half of v(Z) + v(Z'), and c(Z) + c(Z'): what eq. 6 weighs."""
+    spread = (variance(first) + variance(second)) / 2
+    return F.mse_loss(first, second), spread, covariance(first) + covariance(second)
+
+
+def variance(z: Embeddings) -> Term:
     """v: how far the dimensions' standard deviations fall short of 1."""
     return F.relu(1 - (z.var(0) + EPSILON).sqrt()).mean()
 
 
-def covariance(z: Embeddings) -> Float[Tensor, ""]:
+def covariance(z: Embeddings) -> Term:
     """c: the squared covariances of different dimensions, over their number."""
     centred = z - z.mean(0)
     with torch.autocast(z.device.type, enabled=False):
