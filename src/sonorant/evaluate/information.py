@@ -263,9 +263,9 @@ def clustered(pairs: Sequence[Later], config: InformationConfig) -> Sections:
 def _places(centroids: Float[Tensor, "codes dim"]) -> Float[Tensor, "codes rank"]:
     """The centroids in their first principal directions, of unit deviation on the whole."""
     centred = centroids - centroids.mean(0)
-    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:RANK]
-    places = centred @ directions.T
-    return places / places.square().mean().sqrt().clamp(min=1e-10)
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    places = torch.matmul(centred, directions[:RANK].T)
+    return torch.div(places, places.square().mean().sqrt().clamp(min=1e-10))
 
 
 def _score(
