@@ -19,6 +19,7 @@ taken from the folder of an earlier table, and measured and fine-tuned on anothe
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from contest.methods import Contestant, contestants, known, published
 from contest.page import show
 from sonorant.config import ConfigError
 
+STAGES = ("pretrain", "measure", "finetune")
 QUICK = ("apc", "best_rq")
 SECONDS = Budget(pretraining=0.05, finetuning=0.05, processes=1)
 
@@ -41,6 +43,9 @@ def main() -> None:
         help="published models, alone unless --methods names others",
     )  # fmt: skip
     command.add_argument("--finetune-minutes", type=float, default=2.0)
+    command.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=STAGES, help="all, or a piece of them"
+    )
     command.add_argument("--pretrained", type=Path, help="the --out of the table whose networks are taken")
     options = command.parse_args()
     shown = partial(show, known())
@@ -58,7 +63,7 @@ def main() -> None:
         check(options.file, budget)
         chosen = entries(
             wanted, options.seeds, budget, options.corpus, options.out / name, others=others,
-            pretrained=pretrained,
+            pretrained=pretrained, stages=options.stages,
         )  # fmt: skip
     except ValueError as error:
         command.error(str(error))
@@ -74,12 +79,16 @@ def entries(
     *,
     others: Sequence[Contestant] = (),
     pretrained: Path | None = None,
+    stages: Sequence[str] = STAGES,
 ) -> list[Entry]:
     """Each contestant with each seed, all contestants of a seed before the next. ConfigError: a name is not
     known, or a budget is nothing."""
     if min(budget.pretraining, budget.finetuning, budget.processes) <= 0:
         raise ConfigError("--minutes, --finetune-minutes and --processes are above 0")
-    found = [*contestants(wanted), *others]
+    found = [
+        replace(each, stages=tuple(stage for stage in each.stages if stage in stages))
+        for each in (*contestants(wanted), *others)
+    ]
     corpus, root = corpus.resolve(), root.resolve()
     return [
         Entry(each, seed, corpus, root, budget, pretrained=pretrained) for seed in seeds for each in found

@@ -201,14 +201,18 @@ def test_networks_of_an_earlier_table_are_measured_on_another_corpus(small, tmp_
     budget, file = Budget(0.004, 0.004, 1), tmp_path / "objectives-day.jsonl"
     first = objectives.entries(["hubert"], [0], budget, small, tmp_path / "first")
     names = ["hubert", "log-mel"]
-    second = objectives.entries(
-        names, [0], budget, small, tmp_path / "second", pretrained=(tmp_path / "first").resolve()
-    )
+    taken = functools.partial(
+        objectives.entries, names, [0], budget, small, tmp_path / "second",
+        pretrained=(tmp_path / "first").resolve(),
+    )  # fmt: skip
+    second = taken()
     assert run(second, file, SHOW) == 1
     assert (
         f"{tmp_path / 'first' / 'seed0' / 'hubert'}: nothing is pretrained there" in capsys.readouterr().err
     )
     earlier = stages.stage_rows(first[0], "pretrain")
+    assert run(taken(stages=["pretrain", "measure"]), file, SHOW) == 0
+    assert [each.left for each in second] == [["finetune"], []]
     assert run(second, file, SHOW) == 0
     rows = read_rows(file)
     assert {each.subject for each in rows} == {"budget", *names}
