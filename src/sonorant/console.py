@@ -73,7 +73,10 @@ def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    hidden = quiet or not console.is_terminal
+    # What is printed meanwhile goes above the bar, unless it goes somewhere else: there it has to arrive.
+    together = sys.stdout.isatty()
+    with Progress(*columns, console=console, disable=hidden, redirect_stdout=together) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

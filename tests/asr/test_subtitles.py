@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sonorant.asr.decode import Word
-from sonorant.asr.subtitles import lines, srt, text, to_json
+from sonorant.asr.subtitles import ctm, lines, srt, text, to_json, vtt
 from sonorant.asr.transcribe import Transcript
 
 TRANSCRIPT = Transcript(
@@ -57,6 +58,21 @@ words = st.lists(
 def test_srt():
     assert srt(TRANSCRIPT) == SRT
     assert srt(Transcript(())) == ""
+
+
+def test_vtt_has_the_times_of_srt_and_escapes_what_would_be_a_tag():
+    expected = re.sub(r"(\d\d),(\d{3})", r"\1.\2", re.sub(r"^\d+\n", "", SRT, flags=re.MULTILINE))
+    assert vtt(TRANSCRIPT) == f"WEBVTT\n\n{expected}"
+    assert vtt(Transcript(())) == "WEBVTT\n"
+    assert "a&lt;b &amp; c --&gt;" in vtt(Transcript((Word("a<b & c -->", 0.0, 1.0, 1.0),)))
+
+
+def test_ctm_has_six_columns():
+    rows = ctm(TRANSCRIPT.words, "my talk/part 1").splitlines()
+    assert rows[0] == "my_talk/part_1 1 0.500 0.140 you 0.900"
+    assert rows[-1] == "my_talk/part_1 1 3725.000 0.040 été 0.123"
+    assert len(rows) == len(TRANSCRIPT.words)
+    assert all(len(row.split(" ")) == 6 for row in rows)
 
 
 def test_text():

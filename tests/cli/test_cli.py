@@ -64,7 +64,7 @@ FROZEN = {
     ],
     "transcribe": [
         *["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],
-        *["--lm", "--lm-weight", "--word-bonus", "--hot-words", "--ctc-weight"],
+        *["--lm", "--lm-weight", "--word-bonus", "--hot-words", "--ctc-weight", "--quiet", "-q"],
     ],
     "lm": ["text", "--out", "-o", "--order", "--characters", "--test", "--normalisation", "--json"],
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],

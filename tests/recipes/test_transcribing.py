@@ -63,7 +63,7 @@ def test_a_checkpoint_of_a_run_is_a_recogniser_too(sonorant, finetuned, wave):
         ("truncated", "truncated"),
         ("text", "not audio"),
         ("infinite", "not finite numbers"),
-        ("folder", "is not a file"),
+        ("folder", "has no audio files"),
     ],
 )
 def test_a_file_without_usable_audio_is_named(tmp_path, sonorant, finetuned, wave, name, cause):
@@ -97,9 +97,76 @@ def test_what_transcribes_nothing_is_refused(tmp_path, sonorant, finetuned, pret
     for words, told in (
         ([pretrained, wave], f"{pretrained}: a pretraining run; fine-tune it first"),
         ([tmp_path, wave], f"{tmp_path}: no checkpoint here"),
-        ([finetuned, wave, "--format", "pdf"], "format: 'pdf' is not one of text, srt, json"),
-        ([finetuned, wave, tmp_path / "other" / "speech.flac"], "would have the same name"),
+        ([finetuned, wave, "--format", "pdf"], "format: 'pdf' is not one of text, srt, vtt, json, ctm"),
+        ([finetuned, wave, tmp_path / "other" / "speech.flac"], "would have the same name, speech"),
         ([finetuned, tmp_path / "none.jsonl"], "none.jsonl: cannot be read"),
     ):
         done = sonorant("transcribe", *words)
         assert (done.code, told in done.line) == (2, True), done
+
+
+@pytest.fixture
+def folder(tmp_path, clip):
+    """Three files in a folder and below it, of which one is broken."""
+    samples, rate = soundfile.read(clip.path)
+    place = tmp_path / "talks"
+    for name in ("one.wav", "2024/one.flac", "2024/may/two.wav"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place / name, samples, rate)
+    (place / "2024" / "broken.wav").write_text("This is not audio. " * 99)
+    (place / "notes.txt").write_text("not audio either")
+    return place
+
+
+def test_a_folder_keeps_its_places_and_goes_on_behind_a_broken_file(tmp_path, sonorant, finetuned, folder):
+    out = tmp_path / "out"
+    done = sonorant("transcribe", finetuned, folder, "--out", out, "--format", "ctm")
+    assert done.code == 1
+    names = ["2024/may/two.ctm", "2024/one.ctm", "one.ctm"]
+    assert done.out.splitlines() == [str(out / name) for name in names]
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == names
+    said = [(out / name).read_text().splitlines() for name in names]
+    assert said[0]
+    assert said[0][0].startswith("2024/may/two 1 ")
+    assert [[row.split()[1:] for row in each] for each in said] == [[row.split()[1:] for row in said[0]]] * 3
+    skipped, count = done.err.splitlines()
+    assert skipped.startswith(f"skipped {folder / '2024' / 'broken.wav'}: not audio")
+    assert count == "1 could not be read, the others are done"
+
+
+def test_files_of_a_folder_that_are_printed_are_named(sonorant, finetuned, folder):
+    (folder / "2024" / "broken.wav").unlink()
+    done = sonorant("transcribe", finetuned, folder)
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        f"{folder / name}:" for name in ("2024/may/two.wav", "2024/one.flac", "one.wav")
+    ]
+
+
+def test_what_is_done_stays_when_the_rest_fails(tmp_path, monkeypatch, sonorant, finetuned, folder):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "one.txt").write_text("of an earlier run")
+    assert sonorant("transcribe", finetuned, folder, "--out", out).code == 1
+    before = {path: path.read_text() for path in out.rglob("*.txt")}
+    assert len(before) == 3
+    assert before[out / "one.txt"] != "of an earlier run"
+
+    def full(self, content, **_):
+        with self.open("w", encoding="utf8") as file:
+            file.write(content[:3])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    assert sonorant("transcribe", finetuned, folder, "--out", out).code == 1
+    assert {path: path.read_text() for path in out.rglob("*.txt")} == before
+
+
+def test_names_that_clash_and_folders_without_audio_are_told(tmp_path, sonorant, finetuned, folder):
+    (folder / "one.flac").write_bytes((folder / "2024" / "one.flac").read_bytes())
+    done = sonorant("transcribe", finetuned, folder)
+    assert (done.code, done.out) == (2, "")
+    assert f"{folder / 'one.flac'} and {folder / 'one.wav'}: " in done.line
+    (tmp_path / "empty").mkdir()
+    done = sonorant("transcribe", finetuned, tmp_path / "empty")
+    assert (done.code, "empty: has no audio files" in done.line) == (2, True)

@@ -1,8 +1,9 @@
-"""Transcripts as files that people and programs read: subtitles, JSON, plain text."""
+"""Transcripts as files that people and programs read: subtitles, JSON, CTM, plain text."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from html import escape
 from itertools import pairwise
 from math import inf
 
@@ -33,15 +34,30 @@ def lines(words: Iterable[Word], *, characters: int = 42, seconds: float = 7.0) 
 
 def srt(transcript: Transcript) -> str:
     """SubRip: numbered lines, each shown while it is spoken and for `SHOWN` unless the next one starts."""
-    grouped = list(lines(transcript.words))
-    starts = [line[0].start for line in grouped]
-    ends = [
-        max(line[-1].end, min(start + SHOWN, following))
-        for line, (start, following) in zip(grouped, pairwise([*starts, inf]), strict=True)
-    ]
     return "\n".join(
-        f"{number}\n{_time(start)} --> {_time(end)}\n{_text(line)}\n"
-        for number, (line, start, end) in enumerate(zip(grouped, starts, ends, strict=True), start=1)
+        f"{number}\n{_time(start, ',')} --> {_time(end, ',')}\n{_text(line)}\n"
+        for number, (line, start, end) in enumerate(_shown(transcript), start=1)
+    )
+
+
+def vtt(transcript: Transcript) -> str:
+    """WebVTT, https://www.w3.org/TR/webvtt1/: the lines of `srt` unnumbered, `&`, `<` and `>` escaped."""
+    cues = (
+        f"\n{_time(start, '.')} --> {_time(end, '.')}\n{escape(_text(line), quote=False)}\n"
+        for line, start, end in _shown(transcript)
+    )
+    return "".join(["WEBVTT\n", *cues])
+
+
+def ctm(words: Iterable[Word], name: str) -> str:
+    """NIST's time-marked conversation: `file channel start duration word confidence` a line, in seconds.
+
+    Spaces in the name, which would make columns of it, become underscores; the channel is always 1.
+    """
+    file = "_".join(name.split())
+    return "".join(
+        f"{file} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.3f}\n"
+        for word in words
     )
 
 
@@ -63,12 +79,20 @@ def text(transcript: Transcript) -> str:
     return "".join(f"{_text(line)}\n" for line in lines(transcript.words))
 
 
+def _shown(transcript: Transcript) -> Iterator[tuple[tuple[Word, ...], float, float]]:
+    """Each line, and from when to when it is shown, in seconds."""
+    grouped = list(lines(transcript.words))
+    starts = [line[0].start for line in grouped]
+    for line, (start, following) in zip(grouped, pairwise([*starts, inf]), strict=True):
+        yield line, start, max(line[-1].end, min(start + SHOWN, following))
+
+
 def _text(line: Sequence[Word]) -> str:
     return " ".join(word.text for word in line)
 
 
-def _time(seconds: float) -> str:
-    """`01:02:03,456`."""
+def _time(seconds: float, mark: str) -> str:
+    """`01:02:03,456`, with that mark before the milliseconds."""
     milliseconds = round(seconds * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02},{milliseconds % 1000:03}"
+    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}{mark}{milliseconds % 1000:03}"

@@ -11,6 +11,7 @@ from sonorant.cli import (  # noqa: F401 (each adds its commands)
     bench,
     compare,
     data,
+    hear,
     language,
     learn,
     speech,

@@ -1,6 +1,5 @@
-"""Commands about recordings: fetch them, list them, find their phones."""
+"""Commands about recordings: fetch them, list them, simulate the rooms they might be from."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -79,31 +78,6 @@ def manifest(
     skipped = [{"path": path, "reason": reason} for path, reason in found.skipped]
     told = {"out": str(out), **console.summary(clips), "skipped": skipped}
     console.show(told, as_json, console.lines({**told, "skipped": len(skipped)}))
-
-
-@app.command()
-def align(
-    manifest: Annotated[Path, typer.Argument(help="A manifest of English clips with texts.")],
-    out: Out = Path("aligned.jsonl"),
-    processes: Annotated[int, typer.Option(min=1, help="How many at once.")] = 2,
-    quiet: Quiet = False,
-) -> None:
-    """Find the phones of English speech, for probes: clips get `units` with times.
-
-    Needs `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are left out.
-
-    Example: `sonorant align paired.jsonl --out aligned.jsonl`
-    """
-    from sonorant.asr.align import align as run
-    from sonorant.data.manifest import read, write
-
-    with console.progress("aligning", quiet) as bar:
-        aligned = run(read(manifest), processes=processes, progress=bar)
-    for clip, reason in aligned.skipped.items():
-        print(f"skipped {clip}: {reason}", file=sys.stderr)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, aligned.clips)
-    print(f"{out}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} skipped")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that use what was trained: features, figures, transcripts, reports."""
+"""Commands that use what was trained: features, figures, files for other programs, reports."""
 
 import sys
 from pathlib import Path
@@ -8,17 +8,7 @@ import typer
 
 from sonorant import console
 from sonorant.cli.app import app
-from sonorant.console import (
-    AsJson,
-    LanguageModel,
-    LanguageWeight,
-    Layers,
-    Out,
-    Precision,
-    Quiet,
-    Rows,
-    WordBonus,
-)
+from sonorant.console import AsJson, Layers, Out, Precision, Quiet, Rows
 
 
 @app.command()
@@ -199,51 +189,6 @@ def abx(
     if out is not None:
         write_rows(out, rows)
     console.show(console.plain(rows), as_json, table(rows))
-
-
-@app.command()
-def transcribe(
-    run: Annotated[
-        Path,
-        typer.Argument(help="A fine-tuned run, one of its checkpoints, or what `export` made of it (.onnx)."),
-    ],
-    audio: Annotated[list[Path], typer.Argument(help="Audio files of any length, or manifests (.jsonl).")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A folder for the transcripts; else they are printed.")
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="text, srt or json.")] = "text",
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy, or 32 with --lm.")
-    ] = None,
-    precision: Precision = "auto",
-    lm: LanguageModel = None,
-    lm_weight: LanguageWeight = 0.5,
-    word_bonus: WordBonus = 1.0,
-    hot_words: Annotated[str | None, typer.Option(help="Words to expect, with commas between.")] = None,
-    ctc_weight: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Of CTC beside an attention decoder. Default: as in training."),
-    ] = None,
-) -> None:
-    """Write down what is said, with the times of words in `json` and `srt`.
-
-    Manifests give one JSON object a clip; where their clips have texts, the error rates are told.
-
-    Example: `sonorant transcribe runs/ctc interview.mp3 --format srt --out subtitles`
-    """
-    from sonorant.recipes.language import language
-    from sonorant.recipes.transcribing import transcribe_all
-
-    known = language(lm, hot_words, weight=lm_weight, word_bonus=word_bonus)
-    for name, content in transcribe_all(
-        run, audio, form=form, width=beam, precision=precision, language=known, ctc_weight=ctc_weight
-    ):
-        if out is None:
-            print(content, end="")
-        else:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / name).write_text(content, encoding="utf8")
-            print(out / name)
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""Transcripts of files and of manifests, as text, subtitles or JSON."""
+"""Transcripts of files, folders and manifests, as text, subtitles, JSON or CTM."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,16 +11,32 @@ from sonorant.asr import subtitles
 from sonorant.asr.beam import Scorer
 from sonorant.asr.transcribe import Recogniser, TranscribeConfig, Transcript, transcribe
 from sonorant.config import ConfigError
-from sonorant.data.manifest import read
+from sonorant.data.audio import AudioError
+from sonorant.data.manifest import ManifestError, read
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes.language import BEAM, Language
 from sonorant.recipes.recognise import Hypothesis, load_recogniser, recognise
+from sonorant.recipes.sources import sources
 
-FORMS = {
-    "text": (".txt", subtitles.text),
-    "srt": (".srt", subtitles.srt),
-    "json": (".json", subtitles.to_json),
+Write = Callable[[Transcript, str], str]  # what a file has, of a transcript and the recording's name
+
+FORMS: Mapping[str, tuple[str, Write]] = {
+    "text": (".txt", lambda found, _: subtitles.text(found)),
+    "srt": (".srt", lambda found, _: subtitles.srt(found)),
+    "vtt": (".vtt", lambda found, _: subtitles.vtt(found)),
+    "json": (".json", lambda found, _: subtitles.to_json(found)),
+    "ctm": (".ctm", lambda found, name: subtitles.ctm(found.words, name)),
 }
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of an audio file or a manifest."""
+
+    path: Path
+    name: Path  # the file that has its transcript
+    content: str | None  # None: it could not be read
+    reason: str = ""  # why
 
 
 def transcribe_all(
@@ -31,34 +48,40 @@ def transcribe_all(
     precision: str = "auto",
     language: Language | None = None,
     ctc_weight: float | None = None,
-) -> Iterator[tuple[str, str]]:
-    """A file name and its content for each audio file or manifest, as soon as it is transcribed.
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Written]:
+    """The transcript of each audio file, in folders too, and of each manifest, as soon as there is one.
 
     A beam has `BEAM` prefixes where a language wants one and no width is given.
 
-    ConfigError: the form is unknown, or two files would get the same name. AudioError: a file cannot be read.
+    ConfigError: the form is unknown, or two files would get the same name. AudioError, ManifestError: the
+    only one cannot be read.
     """
     if form not in FORMS:
         raise ConfigError(f"format: {form!r} is not one of {', '.join(FORMS)}")
     suffix, write = FORMS[form]
-    names = [path.stem + ("-hypotheses.jsonl" if _is_manifest(path) else suffix) for path in audio]
-    if twice := [path for path, name in zip(audio, names, strict=True) if names.count(name) > 1]:
-        told = " and ".join(map(str, twice[:2]))
-        raise ConfigError(f"{told}: their transcripts would have the same name (transcribe them one by one)")
+    found = sources(audio)
     recogniser = load_recogniser(run, precision=precision, ctc_weight=ctc_weight)
     scorer = None if language is None else language.scorer(recogniser.vocabulary)
     if scorer is not None:
         width = width or BEAM
-    for path, name in zip(audio, names, strict=True):
-        if _is_manifest(path):
-            yield name, _manifest(path, recogniser, width, scorer)
-        else:
-            found: Transcript = transcribe(path, recogniser, TranscribeConfig(beam=width), scorer=scorer)
-            yield name, write(found)
-
-
-def _is_manifest(path: Path) -> bool:
-    return path.suffix == ".jsonl"
+    for done, source in enumerate(found):
+        if progress is not None:
+            progress(done, len(found))
+        ending = "-hypotheses.jsonl" if source.is_manifest else suffix
+        name = source.name.with_name(source.name.name + ending)
+        try:
+            if source.is_manifest:
+                content = _manifest(source.path, recogniser, width, scorer)
+            else:
+                heard = transcribe(source.path, recogniser, TranscribeConfig(beam=width), scorer=scorer)
+                content = write(heard, source.name.as_posix())
+        except (AudioError, ManifestError) as error:
+            if len(found) == 1:
+                raise
+            yield Written(source.path, name, None, str(error))
+            continue
+        yield Written(source.path, name, content)
 
 
 def _manifest(path: Path, recogniser: Recogniser, width: int | None, scorer: Scorer | None) -> str:
