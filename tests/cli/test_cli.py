@@ -29,7 +29,10 @@ COMMANDS = typer.main.get_command(app).commands
 FROZEN = {
     "corpus": ["name", "--out", "-o", "--json"],
     "manifest": ["folder", "--out", "-o", "--layout", "--label", "--json", "--quiet", "-q"],
-    "align": ["manifest", "--out", "-o", "--processes", "--quiet", "-q"],
+    "align": [
+        *["audio", "--out", "-o", "--run", "--units", "--min-score", "--textgrids", "--ctm"],
+        *["--processes", "--quiet", "-q"],
+    ],
     "rooms": ["--out", "-o", "--count", "--rate", "--seed", "--quiet", "-q"],
     "speak": [
         *["text", "--out", "-o", "--engine", "--voices", "--command", "--paces", "--language", "--seed"],

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from sonorant.asr.trellis import best_path
 from sonorant.asr.vocabulary import BLANK, Spelling
 
 
@@ -40,39 +41,15 @@ class Word:
 
 def greedy(log_probabilities: Float[ndarray, "time labels"]) -> list[Token]:
     """The labelling of the likeliest path: the best label of each frame, repeats and blanks dropped."""
-    return _runs(log_probabilities, log_probabilities.argmax(1))
+    return runs(log_probabilities, log_probabilities.argmax(1))
 
 
 def forced_alignment(log_probabilities: Float[ndarray, "time labels"], labels: Sequence[int]) -> list[Token]:
     """The labels on the frames of their likeliest path (Viterbi). ValueError: they need more frames."""
-    frames = len(log_probabilities)
-    states = np.zeros(2 * len(labels) + 1, dtype=np.int64)
-    states[1::2] = labels
-    needed = len(labels) + int((states[3::2] == states[1:-2:2]).sum()) if len(labels) else 0
-    if needed > frames:
-        raise ValueError(f"{len(labels)} labels need {needed} frames, but there are {frames}")
-    if not frames:
-        return []
-    skippable = np.zeros(len(states), dtype=bool)
-    skippable[3::2] = states[3::2] != states[1:-2:2]
-    scores = np.full(len(states), -np.inf)
-    scores[:2] = log_probabilities[0, states[:2]]
-    moves = np.zeros((frames, len(states)), dtype=np.int8)  # states advanced to reach each one
-    for frame in range(1, frames):
-        one = np.concatenate([[-np.inf], scores[:-1]])
-        two = np.where(skippable, np.concatenate([[-np.inf, -np.inf], scores[:-2]])[: len(states)], -np.inf)
-        choices = np.stack([scores, one, two])
-        moves[frame] = choices.argmax(0)
-        scores = choices.max(0) + log_probabilities[frame, states]
-    state = len(states) - 1 if len(states) == 1 or scores[-1] >= scores[-2] else len(states) - 2
-    path = np.zeros(frames, dtype=np.int64)
-    for frame in range(frames - 1, -1, -1):
-        path[frame] = states[state]
-        state -= int(moves[frame, state])
-    return _runs(log_probabilities, path)
+    return runs(log_probabilities, best_path(log_probabilities, labels))
 
 
-def _runs(log_probabilities: Float[ndarray, "time labels"], path: Int[ndarray, " time"]) -> list[Token]:
+def runs(log_probabilities: Float[ndarray, "time labels"], path: Int[ndarray, " time"]) -> list[Token]:
     """A path's runs of one label, without the blank's."""
     if not len(path):
         return []

@@ -81,24 +81,58 @@ def transcribe(
 
 @app.command()
 def align(
-    manifest: Annotated[Path, typer.Argument(help="A manifest of English clips with texts.")],
+    audio: Annotated[
+        list[Path],
+        typer.Argument(help="Manifests of clips with texts; audio files with NAME.txt beside; folders."),
+    ],
     out: Out = Path("aligned.jsonl"),
-    processes: Annotated[int, typer.Option(min=1, help="How many at once.")] = 2,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="A fine-tuned run: words in its language. Else English phones by pocketsphinx."),
+    ] = None,
+    units: Annotated[str, typer.Option(help="words or characters, in the manifest, with --run.")] = "words",
+    min_score: Annotated[
+        float, typer.Option(max=0, help="With --run, texts that fit less well are left out.")
+    ] = -3.0,
+    textgrids: Annotated[Path | None, typer.Option(help="A folder for TextGrids of all tiers.")] = None,
+    ctm: Annotated[
+        Path | None, typer.Option(help="A file for the words with confidences, with --run.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many at once, without --run.")] = 2,
     quiet: Quiet = False,
 ) -> None:
-    """Find the phones of English speech, for probes: clips get `units` with times.
+    """Find when the words, or the phones, of a known text are said: clips get `units` with times.
 
-    Needs `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are left out.
+    A recogniser aligns what it can spell, hours at a time. Phones, for probes, are English and need
+    `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are named and left out.
 
-    Example: `sonorant align paired.jsonl --out aligned.jsonl`
+    Example: `sonorant align chapter.flac --run runs/ctc --textgrids grids`
+
+    Example: `sonorant align paired.jsonl --out phones.jsonl`
     """
-    from sonorant.asr.align import align as run
-    from sonorant.data.manifest import read, write
+    from sonorant.recipes.aligning import align_phones, align_words
 
+    if run is None and ctm is not None:
+        raise ValueError("ctm: phones have no words for it (give a recogniser: --run RUN)")
     with console.progress("aligning", quiet) as bar:
-        aligned = run(read(manifest), processes=processes, progress=bar)
-    for clip, reason in aligned.skipped.items():
-        print(f"skipped {clip}: {reason}", file=sys.stderr)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, aligned.clips)
-    print(f"{out}: {len(aligned.clips)} clips aligned, {len(aligned.skipped)} skipped")
+        if run is None:
+            done = align_phones(audio, out, textgrids=textgrids, processes=processes, progress=bar)
+        else:
+            done = align_words(
+                run,
+                audio,
+                out,
+                units=units,
+                worst=min_score,
+                textgrids=textgrids,
+                ctm_file=ctm,
+                progress=bar,
+            )
+    console.tell_skipped(done.skipped.items())
+    told = f"{out}: {len(done.clips)} clips aligned, {len(done.skipped)} skipped"
+    if done.scores:
+        ranked = sorted(done.scores)
+        told += f", scores {ranked[0]:.2f} at worst, {ranked[len(ranked) // 2]:.2f} in the middle"
+    if not done.clips:
+        raise ValueError(f"nothing is aligned, {len(done.skipped)} skipped (for the reasons above)")
+    print(told)
