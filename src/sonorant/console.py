@@ -31,6 +31,7 @@ Precision = Annotated[
 LanguageModel = Annotated[Path | None, typer.Option(help="A language model that `lm` wrote (ARPA).")]
 LanguageWeight = Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")]
 WordBonus = Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")]
+HotWords = Annotated[str | None, typer.Option(help="Words to expect, with commas between.")]
 Configuration = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped configuration.")
 ]

@@ -69,6 +69,10 @@ FROZEN = {
         *["run", "audio", "--out", "-o", "--format", "--beam", "--precision"],
         *["--lm", "--lm-weight", "--word-bonus", "--hot-words", "--ctc-weight", "--quiet", "-q"],
     ],
+    "listen": [
+        *["run", "audio", "--chunk", "--look-ahead", "--rate", "--beam", "--precision"],
+        *["--lm", "--lm-weight", "--word-bonus", "--hot-words", "--quiet", "-q"],
+    ],
     "lm": ["text", "--out", "-o", "--order", "--characters", "--test", "--normalisation", "--json"],
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],
     "export": ["run", "--out", "-o", "--layer", "--precision"],
@@ -185,6 +189,7 @@ def test_wrong_usage_ends_with_2_and_points_to_the_help(words, capsys):
         (["abx", "x", "--manifest", "nosuch.jsonl"], "nosuch.jsonl: cannot be read"),
         (["report", "nosuch"], "nosuch: no such folder"),
         (["transcribe", "nosuch", "a.wav"], "nosuch: no checkpoint here"),
+        (["listen", "nosuch", "-"], "nosuch: no checkpoint here"),
         (["extract", "log-mel", "nosuch.jsonl"], "nosuch.jsonl: cannot be read"),
         (["pretrain", "apc", "data.manifest=nosuch.jsonl"], "nosuch.jsonl: cannot be read"),
         (["finetune", "ctc", "pretrained=x", "data.manifest=nosuch.jsonl"], "nosuch.jsonl: cannot be read"),

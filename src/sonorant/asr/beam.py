@@ -74,21 +74,15 @@ class Beam:
 
         `state`: the scorer's; None: its start. `final`: here the utterance ends.
         """
+        search = self.begin(state)
+        search.feed(log_probabilities)
+        return search.found(final=final)
+
+    def begin(self, state: Any = None) -> "Search":
+        """A search that is fed frames as they come; `state` as for `search`."""
         scorer = self.scorer
-        tree = _Prefixes(scorer, scorer.start if scorer is not None and state is None else state)
-        prefixes = np.zeros(1, dtype=np.int64)
-        blank, label = np.zeros(1), np.full(1, -np.inf)  # log probability of the paths that end in either
-        for frame in log_probabilities.astype(np.float64):
-            if frame[BLANK] > SURE:
-                blank, label = np.logaddexp(blank, label) + frame[BLANK], np.full(len(label), -np.inf)
-            else:
-                prefixes, blank, label = _advance(tree, frame, (prefixes, blank, label), self)
-        scores = np.logaddexp(blank, label)
-        if scorer is not None and final:
-            scores = scores + np.array([scorer.end(tree.states[prefix]) for prefix in prefixes.tolist()])
-        best = int(scores.argmax())
-        prefix = int(prefixes[best])
-        return Found(tree.labels(prefix), float(scores[best]), tree.states[prefix])
+        first = scorer.start if scorer is not None and state is None else state
+        return Search(self, _Prefixes(scorer, first))
 
 
 def beam(log_probabilities: Float[ndarray, "time labels"], *, width: int = 16) -> list[Token]:
@@ -134,6 +128,45 @@ class _Prefixes:
             if prefix not in self.weights:
                 self.weights[prefix] = self.scorer.added(self.states[prefix])
         return np.stack([self.weights[prefix] for prefix in prefixes])
+
+
+@dataclass
+class Search:
+    """The prefixes that are kept, and the log probabilities of their paths that end in blank or label."""
+
+    beam: Beam
+    tree: _Prefixes
+    prefixes: ndarray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    blank: ndarray = field(default_factory=lambda: np.zeros(1))
+    label: ndarray = field(default_factory=lambda: np.full(1, -np.inf))
+
+    def feed(self, log_probabilities: Float[ndarray, "time labels"]) -> None:
+        for frame in log_probabilities.astype(np.float64):
+            if frame[BLANK] > SURE:
+                self.blank = np.logaddexp(self.blank, self.label) + frame[BLANK]
+                self.label = np.full(len(self.label), -np.inf)
+            else:
+                state = self.prefixes, self.blank, self.label
+                self.prefixes, self.blank, self.label = _advance(self.tree, frame, state, self.beam)
+
+    def found(self, *, final: bool) -> Found:
+        """The best labelling so far; `final`: here the utterance ends."""
+        scorer, states = self.beam.scorer, self.tree.states
+        scores = np.logaddexp(self.blank, self.label)
+        if scorer is not None and final:
+            scores = scores + np.array([scorer.end(states[prefix]) for prefix in self.prefixes.tolist()])
+        best = int(scores.argmax())
+        prefix = int(self.prefixes[best])
+        return Found(self.tree.labels(prefix), float(scores[best]), states[prefix])
+
+    def settled(self) -> tuple[int, ...]:
+        """The labels that all kept prefixes begin with: no frame that comes can change them."""
+        kept = [self.tree.labels(prefix) for prefix in self.prefixes.tolist()]
+        shortest, longest = min(kept), max(kept)  # in the order of dictionaries the others lie between them
+        same = zip(shortest, longest, strict=False)
+        return shortest[
+            : next((place for place, (one, other) in enumerate(same) if one != other), len(shortest))
+        ]
 
 
 def _advance(

@@ -57,6 +57,9 @@ class Framing(Protocol):
     @property
     def stride(self) -> int: ...  # samples from one frame to the next
 
+    @property
+    def window(self) -> int: ...  # samples that one frame needs
+
     def frames(self, samples: int) -> int: ...
 
 
@@ -156,7 +159,7 @@ def stitched(
     margin = round(config.margin_seconds * rate / stride)
     first = 0
     for samples, final in overlapping(audio, chunk * stride, (chunk - 2 * margin) * stride):
-        frames = _infer(samples, recogniser)
+        frames = infer(samples, recogniser)
         trusted = frames[first : None if final else chunk - margin]
         if not final and len(frames) < chunk - margin:
             raise ValueError(
@@ -167,7 +170,8 @@ def stitched(
         first = margin
 
 
-def _infer(samples: Float[ndarray, " samples"], recogniser: Recogniser) -> Float[ndarray, "time labels"]:
+def infer(samples: Float[ndarray, " samples"], recogniser: Recogniser) -> Float[ndarray, "time labels"]:
+    """The log probabilities of a stretch of samples; none where it is too short for a frame."""
     if recogniser.frontend.frames(len(samples)) < 1:
         return np.zeros((0, 0), dtype=np.float32)
     inputs = Padded(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))

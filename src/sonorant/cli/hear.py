@@ -1,6 +1,7 @@
 """Commands that use a recogniser: transcripts, and when what is known to be said is said."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 
 from sonorant import console
 from sonorant.cli.app import app
-from sonorant.console import LanguageModel, LanguageWeight, Out, Precision, Quiet, WordBonus
+from sonorant.console import HotWords, LanguageModel, LanguageWeight, Out, Precision, Quiet, WordBonus
 
 
 @app.command()
@@ -32,7 +33,7 @@ def transcribe(
     lm: LanguageModel = None,
     lm_weight: LanguageWeight = 0.5,
     word_bonus: WordBonus = 1.0,
-    hot_words: Annotated[str | None, typer.Option(help="Words to expect, with commas between.")] = None,
+    hot_words: HotWords = None,
     ctc_weight: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Of CTC beside an attention decoder. Default: as in training."),
@@ -77,6 +78,60 @@ def transcribe(
     if skipped:
         print(f"{len(skipped)} could not be read, the others are done", file=sys.stderr)
         raise typer.Exit(console.FAILURE)
+
+
+@app.command()
+def listen(
+    run: Annotated[Path, typer.Argument(help="A fine-tuned run, or what `export` made of it (.onnx).")],
+    audio: Annotated[
+        Path | None,
+        typer.Argument(
+            help="`-`: the standard input, WAV or raw 16-bit samples; a file. Else the microphone."
+        ),
+    ] = None,
+    chunk: Annotated[float, typer.Option(min=0.02, help="Seconds between two looks.")] = 0.5,
+    look_ahead: Annotated[float, typer.Option(min=0, help="Seconds of audio that a look waits for.")] = 0.5,
+    rate: Annotated[
+        int | None,
+        typer.Option(min=1000, help="Samples a second of raw audio. Default: the recogniser's."),
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Prefixes that are kept; else greedy, or 32 with --lm.")
+    ] = None,
+    precision: Precision = "auto",
+    lm: LanguageModel = None,
+    lm_weight: LanguageWeight = 0.5,
+    word_bonus: WordBonus = 1.0,
+    hot_words: HotWords = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write down what is said while it is said, a line at a time.
+
+    On a terminal the line that is being spoken is shown as it grows; it never takes back what it has shown.
+    At the end, also after Ctrl-C, the latency is told. The microphone needs `pip install 'sonorant[mic]'`.
+
+    Example: `sonorant listen runs/ctc`
+
+    Then: `arecord -f S16_LE -r 16000 | sonorant listen runs/ctc - > talk.txt`
+    """
+    from sonorant.asr.live import LiveConfig
+    from sonorant.recipes.language import language
+    from sonorant.recipes.listening import hear
+
+    config = LiveConfig(chunk_seconds=chunk, look_ahead_seconds=look_ahead, beam=beam)
+    known = language(lm, hot_words, weight=lm_weight, word_bonus=word_bonus)
+    heard, latency = hear(run, audio, config=config, rate=rate, precision=precision, language=known)
+    growing = sys.stderr.isatty() and not quiet
+    with suppress(KeyboardInterrupt):
+        for each in heard:
+            if growing:
+                print(
+                    f"\r\x1b[K{each.text if each.words is None else ''}", end="", file=sys.stderr, flush=True
+                )
+            if each.words is not None:
+                print(each.text, flush=True)
+    if not quiet:
+        print(f"{chr(13) if growing else ''}{latency.summary()}", file=sys.stderr)
 
 
 @app.command()

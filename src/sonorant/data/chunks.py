@@ -13,11 +13,12 @@ Blocks = Iterable[Float[ndarray, " _samples"]]
 def even(audio: Blocks, rate: int, wanted: int, seconds: float) -> Iterator[Float[ndarray, " _samples"]]:
     """The audio at `wanted` samples a second, in blocks of so many seconds, the last one shorter."""
     size = max(1, round(seconds * wanted))
-    stretches = overlapping(_resampled(audio, rate, wanted), size, size)
+    stretches = overlapping(resampled(audio, rate, wanted), size, size)
     return (samples for samples, _ in stretches if len(samples))
 
 
-def _resampled(audio: Blocks, rate: int, wanted: int) -> Iterator[Float[ndarray, " _samples"]]:
+def resampled(audio: Blocks, rate: int, wanted: int) -> Iterator[Float[ndarray, " _samples"]]:
+    """The audio at `wanted` samples a second, soon after it comes."""
     if rate == wanted:
         yield from audio
         return
