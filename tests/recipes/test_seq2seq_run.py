@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import soundfile
 from safetensors.torch import load_file
 
+from sonorant.asr import decode
 from sonorant.asr.subwords import load_vocabulary
 from sonorant.data.manifest import read, write
+from sonorant.recipes.recognise import load_recogniser, posteriors
 from sonorant.train import checkpoint
 
 DECODER = "objective.decoder={dim: 16, layers: 1, heads: 2, feedforward: 16, dropout: 0.1}"
@@ -155,3 +158,23 @@ def test_texts_that_lose_characters_are_told_with_their_line(tmp_path, sonorant,
     done = sonorant(*tuning, "train.steps=1", f"data.validation={held_out}", f"out={tmp_path / 'run'}")
     assert f"1 texts lose characters that training never saw: {held_out}:2: " in done.err
     assert "U+00DF" in done.err
+
+
+def test_its_ctc_branch_aligns_and_listens(tmp_path, sonorant, seq2seq, few, clip):
+    out = tmp_path / "aligned.jsonl"
+    done = sonorant("align", few, "--run", seq2seq, "--out", out, "--min-score", -30)
+    assert (done.code, len(read(out))) == (0, 40), done.err
+    heard = sonorant("listen", seq2seq, clip.path, "--chunk", 60)
+    network = load_recogniser(seq2seq)
+    alone = replace(network, decoder=None)
+    (frames,) = [each for batch in posteriors([clip], alone) for each in batch.values()]
+    found = decode.words(decode.greedy(frames[:, : len(network.vocabulary)]), network.vocabulary, 1.0)
+    assert heard.out.split() == [word.text for word in found]
+
+
+def test_without_ctc_it_can_neither(tmp_path, sonorant, attending, few, clip):
+    run = tmp_path / "attention"
+    assert sonorant(*attending, f"out={run}", "objective.ctc_weight=0", "train.steps=1", "-q").code == 0
+    for line in (["align", few, "--run", run], ["listen", run, clip.path]):
+        done = sonorant(*line)
+        assert (done.code, "was trained without CTC" in done.line) == (2, True)

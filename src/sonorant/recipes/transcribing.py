@@ -82,6 +82,8 @@ def transcribe_all(
             yield Written(source.path, name, None, str(error))
             continue
         yield Written(source.path, name, content)
+    if progress is not None:
+        progress(len(found), len(found))
 
 
 def _manifest(path: Path, recogniser: Recogniser, width: int | None, scorer: Scorer | None) -> str:
