@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -125,13 +126,19 @@ def listen(
     with suppress(KeyboardInterrupt):
         for each in heard:
             if growing:
-                print(
-                    f"\r\x1b[K{each.text if each.words is None else ''}", end="", file=sys.stderr, flush=True
-                )
+                _show(each.text if each.words is None else "")
             if each.words is not None:
                 print(each.text, flush=True)
     if not quiet:
-        print(f"{chr(13) if growing else ''}{latency.summary()}", file=sys.stderr)
+        if growing:
+            _show("")
+        print(latency.summary(), file=sys.stderr)
+
+
+def _show(text: str) -> None:
+    """The end of a growing line, in the place of what was shown of it."""
+    shown = text[-(get_terminal_size().columns - 1) :]
+    print(f"\r\x1b[K{shown}", end="", file=sys.stderr, flush=True)
 
 
 @app.command()
