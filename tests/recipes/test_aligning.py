@@ -117,3 +117,16 @@ def test_wrong_options_are_told(sonorant, finetuned, chapter, tmp_path):
     ):
         done = sonorant("align", chapter, *words)
         assert (done.code, told in done.line) == (2, True)
+
+
+def test_without_a_recogniser_phones_are_found_by_pocketsphinx(tmp_path, sonorant, speech):
+    pytest.importorskip("pocketsphinx")
+    clip = next(clip for clip in read(speech) if clip.id == "ast-en-conf-unlockednow")
+    path, out, grids = tmp_path / "said.wav", tmp_path / "phones.jsonl", tmp_path / "grids"
+    soundfile.write(path, *soundfile.read(clip.path))
+    path.with_suffix(".txt").write_text(clip.text)
+    done = sonorant("align", path, "--out", out, "--textgrids", grids, "--processes", 1)
+    assert (done.code, done.out) == (0, f"{out}: 1 clips aligned, 0 skipped\n")
+    phones = [label for label, _, _ in read(out)[0].units]
+    assert phones[:2] == ["DH", "AH"]
+    assert re.findall(r'text = "(.+)"', (grids / "said.TextGrid").read_text()) == phones
