@@ -105,12 +105,13 @@ def one_answer(advice: str) -> Sign:
     return Sign("constant prediction", "prediction_perplexity", 1.5, seen, advice, after=LATE)
 
 
-def all_blank(frozen: int) -> Sign:
+def all_blank(frozen: int | str) -> Sign:
     """A recogniser that writes nothing. Every one begins like that, for some hundred updates, and longer
-    while its encoder is `frozen` for so many updates."""
+    while its encoder is `frozen` for so many updates, or always."""
     seen = "the likeliest label of {blank_share:.0%} of the frames is the blank"
+    waited = frozen if isinstance(frozen, int) else 0
     advice = "train longer, raise schedule.peak, mask less, or look whether transcripts belong to their audio"
-    return Sign("all blank", "blank_share", 0.99, seen, advice, above=True, after=frozen + LATE)
+    return Sign("all blank", "blank_share", 0.99, seen, advice, above=True, after=waited + LATE)
 
 
 ENCODER = (

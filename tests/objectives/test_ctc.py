@@ -1,6 +1,7 @@
 """Guards fine-tuning by CTC: what is frozen and when it thaws, the masks, what counts, and padding."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,56 @@ def test_the_head_reads_lower_layers_too_while_it_is_trained():
     assert both.eval()(batch).total.item() == pytest.approx(plain[1], rel=1e-5)
     with pytest.raises(ValueError, match=r"objective.intermediate_layers: 2 .* 0 to 1"):
         objective(intermediate_layers=(2,))(batch)
+
+
+ALWAYS = {"freeze_context": "always", "layer": "weighted"}
+
+
+@pytest.mark.parametrize("head", ["linear", "recurrent"])
+def test_a_frozen_encoder_stays_as_it_is_and_its_layers_are_weighed(head):
+    model = objective(**ALWAYS, head=head)
+    before = {name: each.clone() for name, each in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    for step in (1, 2):
+        update(model, optimizer, step)
+    changed = {name for name, each in model.named_parameters() if not torch.equal(each, before[name])}
+    assert changed == {"layers.scores", *(f"head.{name}" for name, _ in model.head.named_parameters())}
+
+
+def test_the_weighted_sum_is_that_of_all_layers():
+    model = objective(**ALWAYS).eval()
+    model.layers.scores.data = torch.tensor([0.3, -0.4])
+    batch = speech(1.0, 0.6)
+    hidden = model.encoder(batch.inputs)
+    low, high = math.exp(0.3), math.exp(-0.4)
+    summed = (low * hidden.layers[0] + high * hidden.layers[1]) / (low + high)
+    expected = model.head(summed).log_softmax(-1)
+    found = model.log_probabilities(batch.inputs)
+    torch.testing.assert_close(found.values[found.mask], expected[found.mask])
+
+
+def test_nothing_of_a_frozen_encoder_is_masked_or_dropped():
+    config = EncoderConfig(
+        frontend=LogMelConfig(mels=20), context=GRUConfig(dim=16, layers=2, dropout=0.9), dropout=0.9
+    )
+    torch.manual_seed(0)
+    model = Config(labels=5, dropout=0.0, **ALWAYS).build(build(config)).train()
+    batch = speech(1.0, 0.6)
+    masked_loss = model(batch).total
+    assert model.encoder.training
+    torch.testing.assert_close(model.eval()(batch).total, masked_loss)
+
+
+def test_a_recurrent_head_does_not_see_padding():
+    model = objective(**ALWAYS, head="recurrent").eval()
+    alone, beside = (model.log_probabilities(each.inputs) for each in (speech(0.6), speech(0.6, 1.0)))
+    length = int(alone.lengths[0])
+    torch.testing.assert_close(beside.values[0, :length], alone.values[0, :length], atol=1e-5, rtol=1e-4)
+
+
+def test_a_front_end_that_is_trained_below_a_frozen_context_is_refused():
+    with pytest.raises(ConfigError, match="freeze_context"):
+        objective_config({"name": "ctc", "labels": 5, "freeze_frontend": False, **ALWAYS})
 
 
 def test_an_utterance_too_short_for_its_labels_adds_nothing():

@@ -5,9 +5,14 @@ import math
 import pytest
 import torch
 from torch import nn
-from training_stub import Run, config, objective
+from training_stub import Run, batch, config, objective
 
+from sonorant.config import convert
+from sonorant.encoders.build import EncoderConfig, build
+from sonorant.objectives.temporal_gap import Config as TemporalGap
+from sonorant.train.loop import train
 from sonorant.train.optim import OptimizerConfig, adamw, named_state, restore_state
+from sonorant.train.schedule import ScheduleConfig
 
 
 def test_it_is_adamw():
@@ -64,6 +69,73 @@ def test_biases_norms_and_gains_are_not_decayed():
     }
 
 
+CONTEXTS = {
+    "post": {"name": "transformer", "norm": "post", "heads": 2, "feedforward": 16, "position_groups": 2},
+    "pre": {"name": "transformer", "norm": "pre", "heads": 2, "feedforward": 16, "position_groups": 2},
+    "conformer": {"name": "conformer", "heads": 2, "kernel": 3},
+    "gru": {"name": "gru"},
+    "qrnn": {"name": "qrnn", "cells": 8},
+    "masked_convolutions": {"name": "masked_convolutions", "kernel": 11, "mask": 3},
+}
+
+
+def deep(context):
+    torch.manual_seed(0)
+    settings = {
+        "frontend": {"name": "log_mel", "mels": 20, "stack": 4},
+        "context": {**CONTEXTS[context], "dim": 8, "layers": 3},
+    }
+    return TemporalGap().build(build(convert(settings, EncoderConfig)))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_layers_rate_falls_with_the_layers_above_it(context):
+    """The first update of AdamW without decay is as large as the rate, whatever the gradient."""
+    model = deep(context)
+    before = {name: each.detach().clone() for name, each in model.named_parameters()}
+    settings = config(
+        schedule=ScheduleConfig(peak=1e-3, decay="constant", warmup=0),
+        optimizer=OptimizerConfig(layer_decay=0.5, weight_decay=0.0, eps=1e-20, clip=None),
+    )
+    optimizer = adamw(model, settings.optimizer)
+    rates = {}
+    for _ in train(model, optimizer, iter([batch([0, 1, 2, 3])]), settings, total=1):
+        for name, each in model.named_parameters():
+            rates[name] = float((each.detach() - before[name]).abs().max())
+    seen = set()
+    for name, rate in rates.items():
+        level = 3
+        for number in range(3):
+            if f"layers.{number}." in name or f"readers.{number}." in name:
+                level = number + 1
+        lowest = name.startswith(("encoder.projection", "encoder.context.positions"))
+        if lowest or (name.startswith("encoder.context.norm") and context == "post"):
+            level = 0
+        assert rate == pytest.approx(1e-3 * 0.5 ** (3 - level), rel=0.02), name
+        seen.add(level)
+    assert seen == {0, 1, 2, 3}
+
+
+def test_without_decay_all_parts_learn_alike():
+    optimizer = adamw(deep("gru"), OptimizerConfig())
+    assert [group["scale"] for group in optimizer.param_groups] == [1.0, 1.0]
+
+
+def test_the_state_of_decayed_layers_makes_a_round_trip():
+    settings = config(optimizer=OptimizerConfig(layer_decay=0.5))
+    straight, begun = Run(settings), Run(settings)
+    straight.train(0, 4)
+    begun.train(0, 2)
+    resumed = Run(settings, seed=1)
+    resumed.objective.load_state_dict(begun.objective.state_dict())
+    resumed.epochs = begun.epochs
+    state = named_state(begun.objective, begun.optimizer)
+    restore_state(resumed.objective, resumed.optimizer, state.items())
+    resumed.train(2, 4)
+    pairs = zip(straight.objective.parameters(), resumed.objective.parameters(), strict=True)
+    assert all(torch.equal(one, two) for one, two in pairs)
+
+
 def test_the_state_makes_a_round_trip():
     run = Run(config())
     run.train(0, 3)
@@ -105,7 +177,10 @@ def test_a_state_that_does_not_fit_is_named(key, value, told):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"betas": (1.0, 0.9)}, {"eps": 0.0}, {"weight_decay": -1.0}, {"clip": 0.0}, {"clip": math.nan}],
+    [
+        *[{"betas": (1.0, 0.9)}, {"eps": 0.0}, {"weight_decay": -1.0}, {"clip": 0.0}, {"clip": math.nan}],
+        *[{"layer_decay": 0.0}, {"layer_decay": 1.1}],
+    ],
 )
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

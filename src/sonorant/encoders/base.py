@@ -1,6 +1,7 @@
 """The encoder: a front end, a projection and a context network. It is what is kept after training."""
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -77,6 +78,18 @@ class Context(nn.Module, ABC):
     def forward(self, frames: Padded) -> Hidden:
         """`batch time dim` to every layer's `batch time dim`. Padding changes nothing in the real steps."""
 
+    @property
+    def depth(self) -> int:
+        """How many layers `forward` gives."""
+        layers = getattr(self, "layers", None)
+        return len(layers) if isinstance(layers, nn.ModuleList) else 1
+
+    def level(self, parameter: str) -> int:
+        """The number of the layer, from 1 to `depth`, that a parameter of this name belongs to; 0: it acts
+        before the first one."""
+        found = re.match(r"layers\.(\d+)\.", parameter)
+        return int(found[1]) + 1 if found else 0
+
     def blocks(self) -> tuple[nn.Module, ...]:
         """The modules that every forward pass calls, one after the other; none where that is not so. They
         are what `train.shard` keeps in slices."""
@@ -108,6 +121,11 @@ class Encoder(Upstream):
     def forward(self, inputs: Padded) -> Hidden:
         hidden: Hidden = self.context(self.project(self.frontend(inputs)))
         return hidden
+
+    def level(self, parameter: str) -> int:
+        """The context's layer, from 1, that a parameter of this name belongs to; 0: it acts before them."""
+        part, _, rest = parameter.partition(".")
+        return self.context.level(rest) if part == "context" else 0
 
     @property
     def sees_future(self) -> bool:

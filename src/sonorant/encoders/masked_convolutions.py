@@ -65,6 +65,9 @@ class MaskedConvolutions(Context):
             outputs.append(read)
         return Hidden(tuple(outputs), frames.lengths)
 
+    def level(self, parameter: str) -> int:
+        return super().level(parameter.replace("readers.", "layers.", 1))
+
 
 class _Block(nn.Module):
     """Three frames to one, and a layer for each frame alone, beside a shortcut."""

@@ -78,6 +78,10 @@ class Transformer(Context):
             outputs[-1] = self.norm(values)
         return Hidden(tuple(outputs), frames.lengths)
 
+    def level(self, parameter: str) -> int:
+        last = self.config.norm == "pre" and parameter.startswith("norm.")
+        return self.depth if last else super().level(parameter)
+
     def blocks(self) -> tuple[nn.Module, ...]:
         return () if self.config.layerdrop else tuple(self.layers)
 

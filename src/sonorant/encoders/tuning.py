@@ -4,18 +4,24 @@ The recipe is that of Baevski, Zhou, Mohamed and Auli, "wav2vec 2.0", NeurIPS 20
 B, https://arxiv.org/abs/2006.11477: the front end stays as it was pre-trained, the context network waits
 until the new head has found its feet, and spans of frames and of channels are masked. Masked frames become a
 learned embedding, as in pre-training; masked channels are zero throughout the utterance.
+
+With `freeze_context: always` the encoder stays what it is: it computes as in evaluation, nothing is masked,
+and only what reads it is trained. Then a weighted sum of all layers (`layer: weighted`; Yang et al., "SUPERB",
+https://arxiv.org/abs/2105.01051) tells more than the last one, which is made for the pretext task.
 """
 
 import contextlib
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from msgspec import Meta
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonorant.config import Config
 from sonorant.encoders.base import Encoder
+from sonorant.nn.heads import WeightedLayers
 from sonorant.nn.masking import span_mask
 from sonorant.types import Batch, Hidden, Padded
 
@@ -26,14 +32,18 @@ class TuningConfig(Config, frozen=True, kw_only=True):
     """The default masks are wav2vec 2.0's for ten hours of transcribed speech, at 50 frames a second."""
 
     labels: Annotated[int, Meta(ge=2)]  # the vocabulary's size, the blank (label 0) included
-    layer: Annotated[int, Meta(ge=0)] | None = None  # that is read, from 0; None: the last
+    layer: Annotated[int, Meta(ge=0)] | Literal["weighted"] | None = None  # that is read, from 0; None: last
     freeze_frontend: bool = True
-    freeze_context: Annotated[int, Meta(ge=0)] = 0  # updates in which projection and context stay as they are
+    freeze_context: Annotated[int, Meta(ge=0)] | Literal["always"] = 0  # updates in which it is not trained
     time_mask_probability: Share = 0.65  # spans times their length, over the frames; spans may overlap
     time_mask_length: Annotated[int, Meta(ge=1)] = 10  # frames
     channel_mask_probability: Share = 0.5  # likewise, over the channels
     channel_mask_length: Annotated[int, Meta(ge=1)] = 64  # channels
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # before the head
+
+    def __post_init__(self) -> None:
+        if self.freeze_context == "always" and not self.freeze_frontend:
+            raise ValueError("freeze_context: always keeps the front end as it is, too (no freeze_frontend)")
 
 
 def tuned(
@@ -50,6 +60,10 @@ def tuned(
     Frozen parts compute without gradients, so their gradients stay None and no optimizer moves or decays
     them. `masked_by`: the batch whose generators draw the masks; None: nothing is masked.
     """
+    if config.freeze_context == "always":
+        with torch.no_grad(), _evaluated(encoder):
+            kept: Hidden = encoder(inputs)
+        return kept
     with _gradients(on=not config.freeze_frontend):
         frames = encoder.frontend(inputs)
     with _gradients(on=torch.is_grad_enabled() and int(updates) >= config.freeze_context):
@@ -58,6 +72,19 @@ def tuned(
             projected = masked(projected, config, masked_by, embedding)
         hidden: Hidden = encoder.context(projected)
     return hidden
+
+
+def weighted_layers(encoder: Encoder, config: TuningConfig) -> WeightedLayers | None:
+    """The weights of the layers that are read, if they are all."""
+    return WeightedLayers(encoder.context.depth) if config.layer == "weighted" else None
+
+
+def read(hidden: Hidden, config: TuningConfig, weighted: WeightedLayers | None) -> Padded:
+    """The frames that a recogniser reads: a layer's, or the weighted sum of all."""
+    if weighted is None:
+        assert config.layer != "weighted"
+        return layer_of(hidden, config.layer)
+    return Padded(weighted(torch.stack(hidden.layers)), hidden.lengths)
 
 
 def layer_of(hidden: Hidden, layer: int | None, *, key: str = "layer") -> Padded:
@@ -107,6 +134,17 @@ def checked_labels(batch: Batch, size: int) -> Padded:
             f"objective.labels has to be the vocabulary's size"
         )
     return labels
+
+
+@contextlib.contextmanager
+def _evaluated(module: nn.Module) -> Iterator[None]:
+    """Computing as in evaluation, without dropout."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def _gradients(*, on: bool) -> contextlib.AbstractContextManager[object]:

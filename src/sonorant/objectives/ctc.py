@@ -15,10 +15,13 @@ With `intermediate_layers` the same linear layer reads lower layers in training,
 "Intermediate Loss Regularization for CTC-based Speech Recognition", ICASSP 2021,
 https://arxiv.org/abs/2102.03216): the loss is (1 - w) O plus w times the mean of the lower layers' O. Layers
 are read as the context gives them, without a normalisation of their own.
+
+With `head: recurrent` two bidirectional LSTMs stand before that linear layer (`nn/heads.py`): what reads a
+frozen encoder has to put frames together by itself.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -27,15 +30,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
-from sonorant.encoders.tuning import Share, TuningConfig, checked_labels, layer_of, tuned
+from sonorant.encoders.tuning import (
+    Share,
+    TuningConfig,
+    checked_labels,
+    layer_of,
+    read,
+    tuned,
+    weighted_layers,
+)
 from sonorant.health import Sign, all_blank
 from sonorant.nn.ctc import blank_share, ctc_losses, fitting
 from sonorant.nn.dropout import Dropout
+from sonorant.nn.heads import RecurrentHead
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Hidden, Loss, Padded
 
 
+HIDDEN = 256  # units of each direction of the recurrent head
+
+
 class Config(TuningConfig, ObjectiveConfig, frozen=True, kw_only=True):
+    head: Literal["linear", "recurrent"] = "linear"
     intermediate_layers: tuple[Annotated[int, Meta(ge=0)], ...] = ()  # that the head reads too, in training
     intermediate_weight: Share = 0.3  # w, of the mean of their losses
 
@@ -56,7 +72,11 @@ class CTC(Objective):
         super().__init__(encoder)
         self.config = config
         self.dropout = Dropout(config.dropout)
-        self.head = nn.Linear(encoder.context.dim, config.labels)
+        self.layers = weighted_layers(encoder, config)
+        dim = encoder.context.dim
+        self.head: nn.Module = nn.Linear(dim, config.labels)
+        if config.head == "recurrent":
+            self.head = RecurrentHead(dim, config.labels, hidden=HIDDEN)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
@@ -69,7 +89,7 @@ class CTC(Objective):
         config = self.config
         labels = checked_labels(batch, config.labels)
         hidden = self._encode(batch.inputs, batch if self.training else None)
-        log_probabilities = self._head(layer_of(hidden, config.layer))
+        log_probabilities = self._head(read(hidden, config, self.layers))
         total = ctc_losses(log_probabilities, labels).sum()  # eq. 12
         if config.intermediate_layers and self.training:
             lower = [
@@ -86,7 +106,7 @@ class CTC(Objective):
 
     def log_probabilities(self, inputs: Padded) -> Padded:
         """ln y^t_k of waveforms, `batch time labels`, nothing masked. For inference, call `eval()` first."""
-        return self._head(layer_of(self._encode(inputs, None), self.config.layer))
+        return self._head(read(self._encode(inputs, None), self.config, self.layers))
 
     def after_step(self, step: int) -> None:
         self.updates.fill_(step)
@@ -103,5 +123,9 @@ class CTC(Objective):
 
     def _head(self, hidden: Padded) -> Padded:
         # Zeroed, because whatever stands in the padding would reach the head's gradient as 0 * inf.
-        logits: Float[Tensor, "batch time labels"] = self.head(self.dropout(hidden.zeroed().values))
+        values = self.dropout(hidden.zeroed().values)
+        recurrent = isinstance(self.head, RecurrentHead)
+        logits: Float[Tensor, "batch time labels"] = (
+            self.head(Padded(values, hidden.lengths)).values if recurrent else self.head(values)
+        )
         return Padded(F.log_softmax(logits.float(), dim=-1), hidden.lengths)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
-from sonorant.encoders.tuning import TuningConfig, checked_labels, layer_of, tuned
+from sonorant.encoders.tuning import TuningConfig, checked_labels, read, tuned, weighted_layers
 from sonorant.health import Sign, all_blank
 from sonorant.nn.ctc import blank_share, ctc_losses, fitting
 from sonorant.nn.decoder import EDGE, Decoder, DecoderConfig
@@ -57,6 +57,7 @@ class Seq2Seq(Objective):
         super().__init__(encoder)
         self.config = config
         self.dropout = Dropout(config.dropout)
+        self.layers = weighted_layers(encoder, config)
         self.head = nn.Linear(encoder.context.dim, config.labels)
         self.decoder = Decoder(config.decoder, labels=config.labels, memory_dim=encoder.context.dim)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
@@ -113,7 +114,7 @@ class Seq2Seq(Objective):
             masked_by=masked_by,
         )
         # Zeroed, because whatever stands in the padding would reach a weight's gradient as 0 * inf.
-        return layer_of(hidden, self.config.layer).zeroed()
+        return read(hidden, self.config, self.layers).zeroed()
 
     def _head(self, memory: Padded) -> Padded:
         logits: Float[Tensor, "batch time labels"] = self.head(self.dropout(memory.values))

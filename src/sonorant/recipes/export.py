@@ -105,17 +105,11 @@ def _network(run: Path, layer: str | None) -> tuple[nn.Module, str, dict[str, st
         }
         return LogProbabilities(recogniser), LOG_PROBABILITIES, _frames(recogniser.encoder.frontend) | labels
     encoder = load_encoder(folder)
-    layers = [FRONTEND, *(f"layer_{number}" for number in range(_depth(encoder)))]
+    layers = [FRONTEND, *(f"layer_{number}" for number in range(encoder.context.depth))]
     if layer is not None and layer not in layers:
         raise ConfigError(f"layer: {layer!r} is not one of {', '.join(layers)}")
     chosen = layer or layers[-1]
     return Features(encoder, chosen), FEATURES, {**_frames(encoder.frontend), "layer": chosen}
-
-
-def _depth(encoder: Encoder) -> int:
-    layers = encoder.context.layers
-    assert isinstance(layers, nn.ModuleList)
-    return len(layers)
 
 
 def _frames(frontend: Frontend) -> dict[str, str]:

@@ -188,7 +188,7 @@ def _step(
     skipped = count == 0 or not math.isfinite(norm)
     if not skipped:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         # The mean over targets and the clipping, on the way: one pass over the gradients instead of three.
         clip = config.optimizer.clip
         excess = 1.0 if clip is None else max(1.0, float(norm) / clip)

@@ -6,16 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from sonorant.config import Config
+from sonorant.objective import Objective
 from sonorant.train.sharding import like
 
 
 class OptimizerConfig(Config, frozen=True, kw_only=True):
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101). The learning rate is the
-    schedule's."""
+    schedule's.
+
+    With `layer_decay` d, layer i of an encoder of L layers learns at d^(L - i) times it, and what lies below
+    the first one at d^L: what is pretrained and general is changed least (Clark et al., "ELECTRA", ICLR 2020,
+    https://arxiv.org/abs/2003.10555, appendix B). Whatever is not the encoder's learns at the full rate.
+    """
 
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
     weight_decay: float = 0.01
+    layer_decay: float = 1.0
     clip: float | None = 5.0  # the largest norm of the gradient of the mean loss; null leaves it as it is
 
     def __post_init__(self) -> None:
@@ -25,18 +32,35 @@ class OptimizerConfig(Config, frozen=True, kw_only=True):
             raise ValueError(
                 f"eps is {self.eps}, weight_decay {self.weight_decay}; eps is above 0, the other not below"
             )
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; it lies above 0 and up to 1, which is none")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip is {self.clip}; give a norm above 0, or null for none")
 
 
 def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that are trained; biases, norms and gains are not decayed."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [each for each in trained if _decays(each)], "weight_decay": config.weight_decay},
-        {"params": [each for each in trained if not _decays(each)], "weight_decay": 0.0},
+    """AdamW over the parameters that are trained; biases, norms and gains are not decayed.
+
+    Each group's `scale` is what its learning rate is multiplied with.
+    """
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            key = _scale(module, name, config.layer_decay), _decays(parameter)
+            groups.setdefault(key, []).append(parameter)
+    ordered = [
+        {"params": found, "scale": scale, "weight_decay": config.weight_decay if decays else 0.0}
+        for (scale, decays), found in sorted(groups.items(), key=lambda item: item[0], reverse=True)
     ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=True)
+    return torch.optim.AdamW(ordered, lr=0.0, betas=config.betas, eps=config.eps, fused=True)
+
+
+def _scale(module: nn.Module, name: str, layer_decay: float) -> float:
+    """The learning rate of a parameter of this name, over the schedule's."""
+    part, _, rest = name.partition(".")
+    if layer_decay == 1 or not isinstance(module, Objective) or part != "encoder":
+        return 1.0
+    return float(layer_decay ** (module.encoder.context.depth - module.encoder.level(rest)))
 
 
 def _decays(parameter: Tensor) -> bool:
