@@ -43,7 +43,7 @@ FROZEN = {
         *["--lm", "--lm-weight", "--word-bonus", "--json", "--quiet", "-q"],
     ],
     "pretrain": ["config", "overrides", "--budget", "--quiet", "-q", "--json"],
-    "finetune": ["config", "overrides", "--quiet", "-q", "--json"],
+    "finetune": ["config", "overrides", "--from", "--quiet", "-q", "--json"],
     "extract": [
         *["run", "manifest", "--out", "-o", "--untrained", "--no-untrained", "--layer", "--to-score"],
         *["--seed", "--precision", "--quiet", "-q"],
@@ -93,12 +93,17 @@ def code(*words) -> int:
     return int(end.value.code or 0)
 
 
+def chosen_by_data(params):
+    """Whether the first argument is speech, and not a configuration."""
+    return params.get("budget") or params.get("from_run")
+
+
 def parsed(line):
     """A command line as it would be run; fails where a command, an option or a setting is not there."""
     words = shlex.split(line, comments=True)
     assert words[0] == "sonorant"
     context = COMMANDS[words[1]].make_context(words[1], [word for word in words[2:] if word != "..."])
-    if words[1] in ("pretrain", "finetune") and not context.params.get("budget"):
+    if words[1] in ("pretrain", "finetune") and not chosen_by_data(context.params):
         settings = load(shipped(context.params["config"]), context.params["overrides"] or ())
         settings["data"].setdefault("manifest", "x.jsonl")
         convert(settings, PretrainConfig if words[1] == "pretrain" else FinetuneConfig)

@@ -21,7 +21,7 @@ from sonorant.console import (
 )
 
 if TYPE_CHECKING:
-    from sonorant.recipes.settings import PretrainConfig
+    from sonorant.recipes.settings import FinetuneConfig, PretrainConfig
 
 
 @app.command()
@@ -74,11 +74,25 @@ def _planned(source: Path, budget: str, overrides: Sequence[str], quiet: bool) -
 
 @app.command()
 def finetune(
-    config: Configuration, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
+    config: Configuration,
+    overrides: Overrides = None,
+    from_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="A pretrained run. CONFIG is then a folder with transcripts or a manifest, and its hours "
+            "decide on wav2vec 2.0's schedule for 10 min, 1, 10 or 100 h.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a recogniser of a pretrained encoder and transcribed speech: `ctc`, or with attention, `seq2seq`.
 
     With `from_scratch=true` the encoder keeps its shape and gets new weights: a control.
+
+    Example: `sonorant finetune paired.jsonl --from runs/best_rq`
 
     Example: `sonorant finetune ctc pretrained=runs/best_rq data.manifest=paired.jsonl`
     """
@@ -87,10 +101,24 @@ def finetune(
     from sonorant.recipes.settings import FinetuneConfig
     from sonorant.recipes.shipped import shipped
 
-    settings = convert(load(shipped(config), overrides or ()), FinetuneConfig)
+    if from_run is None:
+        settings = convert(load(shipped(config), overrides or ()), FinetuneConfig)
+    else:
+        settings = _tuned(Path(config), from_run, overrides or (), quiet)
     with console.continuable():
         best = run(settings, quiet=quiet)
     console.show({"run": settings.out, "best": str(best)}, as_json, f"best checkpoint: {best}")
+
+
+def _tuned(source: Path, pretrained: Path, overrides: Sequence[str], quiet: bool) -> "FinetuneConfig":
+    from sonorant.recipes.label_budget import plan, told
+
+    with console.progress("looking at files", quiet) as bar:
+        planned = plan(source, pretrained, overrides, progress=bar)
+    console.tell_skipped(planned.skipped)
+    if not quiet:
+        print(told(planned), file=sys.stderr)
+    return planned.config
 
 
 @app.command()

@@ -6,8 +6,8 @@ until the new head has found its feet, and spans of frames and of channels are m
 learned embedding, as in pre-training; masked channels are zero throughout the utterance.
 
 With `freeze_context: always` the encoder stays what it is: it computes as in evaluation, nothing is masked,
-and only what reads it is trained. Then a weighted sum of all layers (`layer: weighted`; Yang et al., "SUPERB",
-https://arxiv.org/abs/2105.01051) tells more than the last one, which is made for the pretext task.
+and only what reads it is trained. Then a weighted sum of all layers (`layer: weighted`; Yang et al.,
+"SUPERB", https://arxiv.org/abs/2105.01051) tells more than the last one, which is made for the pretext task.
 """
 
 import contextlib

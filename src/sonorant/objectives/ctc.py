@@ -46,7 +46,6 @@ from sonorant.nn.heads import RecurrentHead
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Hidden, Loss, Padded
 
-
 HIDDEN = 256  # units of each direction of the recurrent head
 
 

@@ -69,7 +69,7 @@ def plan(
         f"out={json.dumps(str(run))}",
         f"data.manifest={json.dumps(str(speech / 'train.jsonl'))}",
         f"train.minutes={TRAINING * length:g}",
-        f"train.processes={_processes()}",
+        f"train.processes={processes()}",
     ]
     if (speech / "held_out.jsonl").exists():
         words.append(f"score.manifest={json.dumps(str(speech / 'held_out.jsonl'))}")
@@ -122,6 +122,6 @@ def _held_out(clips: Sequence[Clip]) -> list[Clip]:
     return chosen
 
 
-def _processes() -> int:
+def processes() -> int:
     """One for each core; a GPU is one process's."""
     return 1 if torch.cuda.is_available() else min(len(os.sched_getaffinity(0)), PROCESSES)
