@@ -16,11 +16,13 @@ SPLIT = ("queen", "festvox_ru")  # corpora that come with a low-resource split
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def parser(about: str, *, name: str) -> argparse.ArgumentParser:
+def parser(
+    about: str, *, name: str, minutes: str = "of pretraining, by the processors"
+) -> argparse.ArgumentParser:
     """The options of a contest of this name; a script adds its own."""
     options = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options.add_argument("--minutes", type=float, default=5.0, help="of pretraining, by the processors")
+    options.add_argument("--minutes", type=float, default=5.0, help=minutes)
     options.add_argument("--processes", type=int, default=2, help="that train together, each on a core")
     options.add_argument("--corpus", type=Path, default=Path("demo/corpus"), help="fetched if not there")
     options.add_argument("--speech", choices=SPLIT, default=SPLIT[0], help="which one that is")

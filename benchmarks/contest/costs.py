@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from contest.entries import Entry
+from sonorant.evaluate.rows import Row
 from sonorant.recipes import finetune as finetuning
 from sonorant.recipes import pretrain as pretraining
 from sonorant.recipes.fit import Preparing
@@ -79,6 +81,12 @@ def timed(file: Path) -> Iterator[None]:
         total = [before + now for before, now in zip(earlier, spent, strict=True)]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(total), encoding="utf8")
+
+
+def times(entry: Entry, stage: str, prefix: str = "") -> list[Row]:
+    """The wall and processor seconds that were spent on a stage."""
+    wall, processor = json.loads((entry.folder / f"{stage}-seconds.json").read_text(encoding="utf8"))
+    return [entry.row(f"{prefix}seconds", wall), entry.row(f"{prefix}processor seconds", processor)]
 
 
 def _processor_seconds() -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from contest.methods import Contestant
+from contest.recognisers import Recogniser
 from sonorant.evaluate.rows import Row
 from sonorant.recipes.measuring import Measurer
 
@@ -41,6 +42,12 @@ class Entry:
     def file(self, stage: str) -> Path:
         """Where a stage leaves its rows."""
         return self.folder / f"{stage}.jsonl"
+
+    @property
+    def upstream(self) -> Path:
+        """The pretrained run that a recogniser is made of."""
+        assert isinstance(self.contestant, Recogniser)
+        return Path(self.contestant.upstream.replace("{seed}", str(self.seed)))
 
     @property
     def left(self) -> list[str]:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from contest.recognisers import Recogniser
 from sonorant.config import ConfigError, convert, load, override
 from sonorant.data.dataset import DataConfig
 from sonorant.encoders.base import Frontend, Upstream
@@ -101,7 +102,7 @@ BOUNDS: dict[str, Callable[[], Upstream]] = {
     "MFCC": mfcc,
 }
 
-Contestant = Method | Bound
+Contestant = Method | Bound | Recogniser
 
 
 def known() -> list[str]:

@@ -8,7 +8,7 @@ from contest.entries import Budget, Entry
 from contest.keeping import Show, keep
 from contest.stages import stage_rows
 
-OTHER = {"pretrain": 0.5, "measure": 2.0, "noise": 1.0, "finetune": 0.5}
+OTHER = {"pretrain": 0.5, "measure": 2.0, "noise": 1.0, "finetune": 0.5, "train": 0.5, "decode": 3.0}
 """Minutes beside training, about, on two cores."""
 
 
@@ -24,7 +24,7 @@ def plan(chosen: Sequence[Entry]) -> str:
 
 
 def _minutes(budget: Budget, stage: str) -> float:
-    training = {"pretrain": budget.pretraining, "finetune": budget.finetuning}
+    training = {"pretrain": budget.pretraining, "finetune": budget.finetuning, "train": budget.finetuning}
     return training.get(stage, 0.0) + OTHER[stage]
 
 

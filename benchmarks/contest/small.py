@@ -17,6 +17,7 @@ def small_corpus(folder: Path) -> Path:
         "all": clips,
         "untranscribed": train,
         "paired-10m": train,
+        "paired-1h": train,
         "dev": held_out,
         "test": held_out,
         "paired-1h-phones": [spelled(clip) for clip in train],
@@ -25,6 +26,8 @@ def small_corpus(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name, part in parts.items():
         write(folder / f"{name}.jsonl", part)
+    texts = "".join(f"{clip.text}\n" for clip in train)
+    (folder / "unpaired-text.txt").write_text(texts, encoding="utf8")
     return folder
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from comparisons import rewrite
-from contest.costs import timed, updates
+from contest.costs import timed, times, updates
 from contest.entries import Entry
 from contest.figures import HEALTH, KIND, LOSS
 from contest.methods import Method
 from contest.noise import measure_in_noise
+from contest.recognising import decode, error_rows, train
 from contest.scores import measure
 from sonorant.config import ConfigError, convert, load
 from sonorant.data.manifest import read
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.evaluate.rows import Row, read_rows
-from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes import finetune as finetuning
 from sonorant.recipes import pretrain as pretraining
 from sonorant.recipes.fit import say
@@ -86,7 +86,7 @@ def _training_rows(entry: Entry, method: Method) -> list[Row]:
     told = [row["diagnosis"] for row in logged if "diagnosis" in row]
     taken = sum(checkpoint.read_state(checkpoint.step_folder(run)).total for run in runs)
     return [
-        *_times(entry, "pretrain", ""),
+        *times(entry, "pretrain"),
         entry.row("updates", taken),
         entry.row("batch seconds", method.batch_seconds(entry.budget.processes) * entry.budget.processes),
         entry.row("seconds of audio a second", audio / seconds),
@@ -141,11 +141,6 @@ def _parameters(method: Method) -> int:
     return sum(each.numel() for each in encoder.parameters())
 
 
-def _times(entry: Entry, stage: str, prefix: str) -> list[Row]:
-    wall, processor = json.loads((entry.folder / f"{stage}-seconds.json").read_text(encoding="utf8"))
-    return [entry.row(f"{prefix}seconds", wall), entry.row(f"{prefix}processor seconds", processor)]
-
-
 def finetune(entry: Entry) -> list[Row]:
     """Error rates on the dev and test parts after ten minutes of labels."""
     pretrained = entry.folder / "pretrain"
@@ -157,14 +152,11 @@ def finetune(entry: Entry) -> list[Row]:
     with timed(entry.folder / "finetune-seconds.json"):
         finetuning.finetune(config(steps))
     recogniser = load_recogniser(entry.folder / "finetune")
-    rows = [*_times(entry, "finetune", "fine-tuning "), entry.row("fine-tuning updates", steps)]
+    rows = [*times(entry, "finetune", "fine-tuning "), entry.row("fine-tuning updates", steps)]
     for part in ("dev", "test"):
         clips = [clip for clip in read(entry.corpus / f"{part}.jsonl") if clip.text]
         hypotheses, _ = recognise(clips, recogniser)
-        pairs = [(each.reference or "", each.hypothesis) for each in hypotheses]
-        for metric, rate in (("CER", character_error_rate(pairs)), ("WER", word_error_rate(pairs))):
-            row = entry.row(f"{metric} {part}", rate.rate, low=rate.low, high=rate.high, n=rate.utterances)
-            rows.append(row)
+        rows += error_rows(entry, part, hypotheses)
     return rows
 
 
@@ -188,4 +180,6 @@ STAGES: dict[str, Callable[[Entry], list[Row]]] = {
     "measure": measure,
     "noise": measure_in_noise,
     "finetune": finetune,
+    "train": train,
+    "decode": decode,
 }

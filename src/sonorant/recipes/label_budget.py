@@ -88,13 +88,13 @@ def plan(
     manifest, skipped = _manifest(source, run.parent / f"{run.name}-speech", progress)
     hours = sum(clip.seconds for clip in transcribed(manifest)) / 3600
     schedule = nearest(hours)
-    settings = override(_settings(schedule, encoder), overrides)
-    if settings.get("from_scratch") and not any(word.startswith("objective.freeze") for word in overrides):
-        settings["objective"]["freeze_context"] = 0  # new weights are nothing to be kept
+    chosen = override(settings(schedule, encoder, processes()), overrides)
+    if chosen.get("from_scratch") and not any(word.startswith("objective.freeze") for word in overrides):
+        chosen["objective"]["freeze_context"] = 0  # new weights are nothing to be kept
     for key, value in (("out", run), ("pretrained", pretrained)):
-        settings.setdefault(key, str(value))
-    settings["data"].setdefault("manifest", str(manifest))
-    return Tuned(convert(settings, FinetuneConfig), schedule, hours, skipped)
+        chosen.setdefault(key, str(value))
+    chosen["data"].setdefault("manifest", str(manifest))
+    return Tuned(convert(chosen, FinetuneConfig), schedule, hours, skipped)
 
 
 def told(planned: Tuned) -> str:
@@ -114,10 +114,10 @@ def told(planned: Tuned) -> str:
     )
 
 
-def _settings(schedule: Schedule, encoder: dict[str, Any]) -> dict[str, Any]:
-    """A fine-tuning run of this encoder, but for what it is trained on."""
+def settings(schedule: Schedule, encoder: dict[str, Any], count: int) -> dict[str, Any]:
+    """A fine-tuning run of this encoder in so many processes, but for what it is trained on."""
     front = frontend(convert(encoder, EncoderConfig, path="encoder").frontend)
-    context, count = encoder["context"], processes()
+    context = encoder["context"]
     changes = {"dropout": 0.1, "layerdrop": schedule.layerdrop}
     return {
         "data": {

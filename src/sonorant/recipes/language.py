@@ -116,6 +116,8 @@ def tune(
     lm: Path,
     *,
     width: int = BEAM,
+    weights: Sequence[float] = WEIGHTS,
+    word_bonuses: Sequence[float] = WORD_BONUSES,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Setting]:
     """The error rates on a grid, the best one first: by words, then by characters.
@@ -128,7 +130,7 @@ def tune(
     frames = {name: rows for found in posteriors(clips, recogniser) for name, rows in found.items()}
     if not any(references[name] for name in frames):
         raise ConfigError(f"{manifest}: no clip of a minute at most has a text to tune on")
-    grid = [(weight, bonus) for weight in WEIGHTS for bonus in WORD_BONUSES]
+    grid = [(weight, bonus) for weight in weights for bonus in word_bonuses]
     settings = []
     for done, (weight, bonus) in enumerate(grid, start=1):
         scorer = fusion(vocabulary, model, config=FusionConfig(weight=weight, word_bonus=bonus))
