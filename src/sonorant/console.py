@@ -28,7 +28,9 @@ Layers = Annotated[list[str] | None, typer.Option(help="Only this layer; may be 
 Precision = Annotated[
     str, typer.Option(help="auto, fp32, bf16 or int8; auto is bf16 where the processor has it.")
 ]
-LanguageModel = Annotated[Path | None, typer.Option(help="A language model that `lm` wrote (ARPA).")]
+LanguageModel = Annotated[
+    Path | None, typer.Option(help="A language model that `lm` (ARPA) or `neural-lm` (a folder) wrote.")
+]
 LanguageWeight = Annotated[float, typer.Option(min=0, help="How much it counts; see `tune`.")]
 WordBonus = Annotated[float, typer.Option(help="For each word, with --lm; see `tune`.")]
 HotWords = Annotated[str | None, typer.Option(help="Words to expect, with commas between.")]

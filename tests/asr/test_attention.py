@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from sonorant.asr.attention import Attention
+from sonorant.asr.fusion import WORD_BREAK, FusionConfig, fusion
 from sonorant.asr.prefix import PrefixScorer
+from sonorant.asr.vocabulary import Vocabulary
+from sonorant.lm.neural import Network, Neural, NeuralConfig
 from sonorant.nn.decoder import Decoder, DecoderConfig
 from sonorant.types import Padded, pad
 
@@ -105,6 +108,9 @@ class Bigram:
     start = 0
     table = np.random.default_rng(8).uniform(-1.5, 1.0, (LABELS, LABELS))
 
+    def ready(self, states):
+        pass
+
     def added(self, state):
         return self.table[state].copy()
 
@@ -119,8 +125,33 @@ class Bigram:
         return sum(self.table[pair] for pair in pairs) + 0.3 * (0, *labels)[-1]
 
 
+class Spelled:
+    """A neural model of characters over the labels blank, space, a and b, one of which it does not know."""
+
+    def __init__(self):
+        torch.manual_seed(6)
+        self.config = NeuralConfig(characters=("a", WORD_BREAK), normalisation="none", dim=5)
+        self.network = Network(self.config).eval()
+        for each in self.network.parameters():
+            torch.nn.init.normal_(each, std=0.9)
+        settings = FusionConfig(weight=0.6, word_bonus=0.5)
+        self.scorer = fusion(Vocabulary.of(["ab"]), Neural(self.network, self.config), config=settings)
+
+    def __getattr__(self, name):
+        return getattr(self.scorer, name)
+
+    def total(self, labels):
+        """By one pass of the network over the whole labelling."""
+        symbols = [[0, 3, 2, 1][label] for label in labels]
+        with torch.no_grad():
+            rows = self.network(torch.tensor([[0, *symbols]]))[0][0]
+        likely = sum(float(row[symbol]) for row, symbol in zip(rows, (*symbols, 0), strict=True))
+        said = "".join("\0 ab"[label] for label in labels).split()
+        return 0.6 * likely + 0.5 * len(said)
+
+
 @torch.inference_mode()
-@pytest.mark.parametrize("scorer", [None, Bigram()], ids=["alone", "scorer"])
+@pytest.mark.parametrize("scorer", [None, Bigram(), Spelled()], ids=["alone", "scorer", "neural"])
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.3, 1.0])
 def test_a_wide_beam_finds_the_best_of_all_labellings(decoder, ctc_weight, scorer):
     lengths = (4, 2, 3)

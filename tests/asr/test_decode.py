@@ -68,6 +68,9 @@ def test_a_wide_beam_with_a_scorer_is_the_best_of_both_sums(shape):
     class Bigram:  # a state is the label before
         start = 0
 
+        def ready(self, states):
+            pass
+
         def added(self, state):
             return table[state, : rows.shape[1]]
 

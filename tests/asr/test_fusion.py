@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from sonorant.asr.beam import Beam
 from sonorant.asr.decode import words
@@ -14,6 +15,7 @@ from sonorant.asr.vocabulary import Vocabulary, VocabularyError
 from sonorant.lm import arpa
 from sonorant.lm.kneser_ney import estimate
 from sonorant.lm.model import Backoff
+from sonorant.lm.neural import Network, Neural, NeuralConfig
 
 VOCABULARY = Vocabulary.of(["ab"])  # blank, space, a, b
 SENTENCES = ["a b", "ab a", "b a ab", "ab ab", "a", "b b a"]
@@ -36,6 +38,16 @@ def spelling(tmp_path_factory):
     path = tmp_path_factory.mktemp("lm") / "characters.arpa"
     arpa.write(path, estimate([list(sentence.replace(" ", WORD_BREAK)) for sentence in SENTENCES], 3))
     return Backoff(path)
+
+
+@pytest.fixture(scope="module")
+def neural():
+    torch.manual_seed(2)
+    config = NeuralConfig(characters=("a", WORD_BREAK), normalisation="none", dim=6)  # b is unknown to it
+    network = Network(config)
+    for each in network.parameters():
+        torch.nn.init.normal_(each, std=0.8)
+    return Neural(network, config)
 
 
 def natural(model, tokens):
@@ -76,13 +88,14 @@ def labellings(rows):
 
 
 @pytest.mark.parametrize("hot", [(), ("ba", "bb")], ids=["", "hot"])
-@pytest.mark.parametrize("kind", ["words", "characters", "none"])
+@pytest.mark.parametrize("kind", ["words", "characters", "neural", "none"])
 @pytest.mark.parametrize("seed", range(8))
-def test_a_wide_beam_is_the_best_of_all_labellings(model, spelling, kind, hot, seed):
+def test_a_wide_beam_is_the_best_of_all_labellings(model, spelling, neural, kind, hot, seed):
     rows = lattice(6, seed)
     scored = {
         "words": (model, lambda text: by_words(model, text, hot)),
         "characters": (spelling, lambda text: by_characters(spelling, text, hot)),
+        "neural": (neural, lambda text: by_characters(neural, text, hot)),
         "none": (None, lambda text: only_hot(text, hot)),
     }
     language, score = scored[kind]
@@ -90,7 +103,7 @@ def test_a_wide_beam_is_the_best_of_all_labellings(model, spelling, kind, hot, s
     scorer = fusion(VOCABULARY, language, hot_words=hot, config=CONFIG)
     found = Beam(width=5000, threshold=math.inf, scorer=scorer).search(rows)
     assert found.labels == max(totals, key=totals.get)
-    assert found.score == pytest.approx(max(totals.values()), abs=1e-9)
+    assert found.score == pytest.approx(max(totals.values()), abs=1e-5 if kind == "neural" else 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -126,6 +139,15 @@ def test_a_low_threshold_drops_prefixes(model):
         Beam(width=200, threshold=threshold, scorer=counted).search(rows)
         asked.append(counted.asked)
     assert asked[0] < asked[1] / 2
+
+
+def test_a_neural_model_is_asked_once_a_frame_for_all_prefixes(neural, monkeypatch):
+    asked, network = [], neural.network
+    monkeypatch.setattr(neural, "network", lambda *inputs: asked.append(len(inputs[0])) or network(*inputs))
+    rows = lattice(9, 4)
+    Beam(width=40, scorer=fusion(VOCABULARY, neural, config=CONFIG)).search(rows)
+    assert len(asked) <= len(rows) + 1
+    assert max(asked) > 10
 
 
 def test_frames_that_are_surely_blank_change_nothing(model):
@@ -180,9 +202,10 @@ def test_a_word_that_the_model_insists_on_has_a_low_confidence(model):
     assert confidences[1] < 0.35
 
 
-def test_pieces_of_a_recording_share_what_was_said(model):
+@pytest.mark.parametrize("kind", ["words", "neural"])
+def test_pieces_of_a_recording_share_what_was_said(model, neural, kind):
     rows = sure("ab ab a b", doubt=0.05)
-    scorer = fusion(VOCABULARY, model, config=CONFIG)
+    scorer = fusion(VOCABULARY, model if kind == "words" else neural, config=CONFIG)
     whole = said(rows, scorer)
     assert whole == ["ab", "ab", "a", "b"]
     for cut in range(2, len(rows), 2):
@@ -198,6 +221,9 @@ def test_the_scorer_goes_on_from_piece_to_piece_and_ends_once():
 
     class Length:  # a state is how many labels there were
         start = 0
+
+        def ready(self, states):
+            pass
 
         def added(self, _):
             return np.zeros(4)

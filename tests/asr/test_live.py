@@ -40,6 +40,9 @@ class Fond:
 
     start = 0
 
+    def ready(self, states):
+        pass
+
     def added(self, state):
         return np.linspace(-1, 1, len(VOCABULARY))[:: -1 if state % 2 else 1]
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from sonorant.asr.decode import Token, words
 from sonorant.asr.fusion import FusionConfig, fusion
@@ -17,6 +18,7 @@ from sonorant.data.manifest import Clip, read
 from sonorant.lm import arpa
 from sonorant.lm.kneser_ney import estimate
 from sonorant.lm.model import Backoff
+from sonorant.lm.neural import Network, Neural, NeuralConfig
 
 pytest.importorskip("sentencepiece")
 SPEECH = Path(__file__).parents[1] / "fixtures" / "speech" / "manifest.jsonl"
@@ -113,23 +115,29 @@ def test_a_word_starts_at_a_piece_that_starts_with_a_space(vocabulary):
     assert all(one.end <= two.start for one, two in pairwise(found))
 
 
-@pytest.mark.parametrize("characters", [False, True])
-def test_a_language_model_adds_to_pieces_what_it_adds_to_their_characters(tmp_path, vocabulary, characters):
+@pytest.mark.parametrize("kind", ["words", "characters", "neural"])
+def test_a_language_model_adds_to_pieces_what_it_adds_to_their_characters(tmp_path, vocabulary, kind):
     sentences = [text.split() for text in map(vocabulary.normalise, TEXTS)]
-    if characters:
+    if kind != "words":
         sentences = [list("\u2581".join(each)) for each in sentences]
-    arpa.write(tmp_path / "lm.arpa", estimate(sentences, 3))
-    model, config = Backoff(tmp_path / "lm.arpa"), FusionConfig()
+    if kind == "neural":
+        torch.manual_seed(1)
+        config = NeuralConfig(characters=("\u2581", *vocabulary.characters), normalisation="none", dim=8)
+        model = Neural(Network(config), config)
+    else:
+        arpa.write(tmp_path / "lm.arpa", estimate(sentences, 3))
+        model = Backoff(tmp_path / "lm.arpa")
     spelled = Vocabulary(vocabulary.characters)
     totals = []
     for each in (vocabulary, spelled):
-        scorer = fusion(each, model, hot_words=["conference"], config=config)
+        scorer = fusion(each, model, hot_words=["conference"], config=FusionConfig())
         state, total = scorer.start, 0.0
         for label in each.encode("the conference is not here"):
+            scorer.ready([state, scorer.start])
             total += scorer.added(state)[label]
             state = scorer.step(state, label)
         totals.append(total + scorer.end(state))
-    assert totals[0] == pytest.approx(totals[1], abs=1e-9)
+    assert totals[0] == pytest.approx(totals[1], abs=1e-5 if kind == "neural" else 1e-9)
 
 
 def test_a_model_whose_first_piece_is_a_letter_is_refused(vocabulary):

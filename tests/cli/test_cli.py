@@ -74,6 +74,9 @@ FROZEN = {
         *["--lm", "--lm-weight", "--word-bonus", "--hot-words", "--quiet", "-q"],
     ],
     "lm": ["text", "--out", "-o", "--order", "--characters", "--test", "--normalisation", "--json"],
+    "neural-lm": [
+        *["text", "--out", "-o", "--test", "--normalisation", "--width", "--seed", "--json", "--quiet", "-q"],
+    ],
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],
     "export": ["run", "--out", "-o", "--layer", "--precision"],
     "report": ["run"],

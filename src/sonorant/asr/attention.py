@@ -134,7 +134,9 @@ class _Beam:
         if scorer is None:
             return self.said[..., None]
         rows = np.zeros((*self.alive.shape, labels))
-        for place in zip(*np.nonzero(self.alive.cpu().numpy()), strict=True):
+        places = list(zip(*np.nonzero(self.alive.cpu().numpy()), strict=True))
+        scorer.ready([self.states[row][column] for row, column in places])
+        for place in places:
             state = self.states[place[0]][place[1]]
             rows[place] = scorer.added(state)
             rows[place][EDGE] = scorer.end(state)

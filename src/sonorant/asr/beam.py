@@ -4,7 +4,7 @@ Arrays are natural logarithms of CTC posteriors, `time labels`, label 0 being th
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +24,8 @@ class Scorer(Protocol):
 
     @property
     def start(self) -> Any: ...
+
+    def ready(self, states: Sequence[Any]) -> None: ...  # these will be asked: what computes may do it in one
 
     def added(self, state: Any) -> Float[ndarray, " labels"]: ...  # to the log probability of each next label
 
@@ -124,9 +126,10 @@ class _Prefixes:
         """What the scorer adds to each next label of each prefix."""
         if self.scorer is None:
             return None
-        for prefix in prefixes:
-            if prefix not in self.weights:
-                self.weights[prefix] = self.scorer.added(self.states[prefix])
+        new = [prefix for prefix in prefixes if prefix not in self.weights]
+        self.scorer.ready([self.states[prefix] for prefix in new])
+        for prefix in new:
+            self.weights[prefix] = self.scorer.added(self.states[prefix])
         return np.stack([self.weights[prefix] for prefix in prefixes])
 
 
@@ -154,7 +157,9 @@ class Search:
         scorer, states = self.beam.scorer, self.tree.states
         scores = np.logaddexp(self.blank, self.label)
         if scorer is not None and final:
-            scores = scores + np.array([scorer.end(states[prefix]) for prefix in self.prefixes.tolist()])
+            reached = [states[prefix] for prefix in self.prefixes.tolist()]
+            scorer.ready(reached)
+            scores = scores + np.array([scorer.end(state) for state in reached])
         best = int(scores.argmax())
         prefix = int(self.prefixes[best])
         return Found(self.tree.labels(prefix), float(scores[best]), states[prefix])

@@ -21,10 +21,11 @@ from numpy import ndarray
 
 from sonorant.asr.beam import Scorer
 from sonorant.asr.subwords import Subwords
-from sonorant.asr.vocabulary import SPACE, Spelling, Vocabulary, VocabularyError
+from sonorant.asr.vocabulary import BLANK, SPACE, Spelling, Vocabulary, VocabularyError
 from sonorant.config import Config
 from sonorant.lm.arpa import BEGIN, END, UNKNOWN
 from sonorant.lm.model import UNLIKELY, LanguageModel
+from sonorant.lm.neural import EDGE, Neural, Said
 
 WORD_BREAK = "\u2581"  # stands for the space in models of characters
 LN10 = math.log(10)
@@ -54,6 +55,8 @@ def fusion(
         spelled = Vocabulary(vocabulary.characters, vocabulary.normalisation)
         return _Pieces(vocabulary, spelled, fusion(spelled, model, hot_words=hot_words, config=config))
     hot = frozenset(word for each in hot_words for word in _spelled(each, vocabulary))
+    if isinstance(model, Neural):
+        return _Both((_Words(vocabulary, None, hot, config), _Network(vocabulary, model, config.weight)))
     if model is not None and WORD_BREAK in model.unigrams:
         return _Both((_Words(vocabulary, None, hot, config), _Characters(vocabulary, model, config.weight)))
     return _Words(vocabulary, model, hot, config)
@@ -113,6 +116,9 @@ class _Words:
         self._moves: dict[int, Float[ndarray, " labels"]] = {}
         self.start: Any = (None if model is None else model.start, 0)
 
+    def ready(self, states: Sequence[Any]) -> None:
+        """Nothing has to be computed in one."""
+
     def added(self, state: Any) -> Float[ndarray, " labels"]:
         node = state[1]
         if node not in self._moves:
@@ -161,6 +167,9 @@ class _Characters:
         self._names = ["", WORD_BREAK, *vocabulary.characters]
         self.start: Any = model.start
 
+    def ready(self, states: Sequence[Any]) -> None:
+        """Nothing has to be computed in one."""
+
     def added(self, state: Any) -> Float[ndarray, " labels"]:
         return np.array([0.0, *(self._scale * self._model.score(state, name)[1] for name in self._names[1:])])
 
@@ -171,10 +180,38 @@ class _Characters:
         return self._scale * self._model.score(state, END)[1]
 
 
+class _Network:
+    """A neural model of characters, whose states are computed together."""
+
+    def __init__(self, vocabulary: Vocabulary, model: Neural, weight: float) -> None:
+        self._model, self._scale = model, weight
+        names = ["", WORD_BREAK, *vocabulary.characters]
+        self._symbols = np.array([model.place(name) for name in names])
+        self.start: Any = model.start
+
+    def ready(self, states: Sequence[Any]) -> None:
+        self._model.ready(states)
+
+    def added(self, state: Any) -> Float[ndarray, " labels"]:
+        row: ndarray = self._scale * self._model.row(state)[self._symbols]
+        row[BLANK] = 0.0
+        return row
+
+    def step(self, state: Any, label: int) -> Any:
+        return Said(state, int(self._symbols[label]))
+
+    def end(self, state: Any) -> float:
+        return self._scale * float(self._model.row(state)[EDGE])
+
+
 class _Both:
     def __init__(self, scorers: Sequence[Scorer]) -> None:
         self._scorers = scorers
         self.start: Any = tuple(scorer.start for scorer in scorers)
+
+    def ready(self, states: Sequence[Any]) -> None:
+        for scorer, each in zip(self._scorers, zip(*states, strict=True), strict=False):
+            scorer.ready(each)
 
     def added(self, state: Any) -> Float[ndarray, " labels"]:
         rows = [scorer.added(each) for scorer, each in zip(self._scorers, state, strict=True)]
@@ -197,23 +234,24 @@ class _Pieces:
         inside = [_spelling(piece, spelled) for piece in vocabulary.pieces]
         first = [piece[1:] if piece[:1] == (SPACE,) else piece for piece in inside]
         self._characters = first, inside
+        self._begun = _beginnings(first), _beginnings(inside)
         self.start: Any = scorer.start, False
+
+    def ready(self, states: Sequence[Any]) -> None:
+        self._scorer.ready([state for state, _ in states])
 
     def added(self, state: Any) -> Float[ndarray, " labels"]:
         first, begun = state
         # behind what pieces begin with, which many share
         known: dict[tuple[int, ...], tuple[Any, float]] = {(): (first, 0.0)}
-        rows: dict[tuple[int, ...], Float[ndarray, " labels"]] = {}
-        pieces = self._characters[begun]
-        for piece in pieces:
-            for place, label in enumerate(piece):
-                before, through = piece[:place], piece[: place + 1]
-                if through not in known:
-                    behind, total = known[before]
-                    if before not in rows:
-                        rows[before] = self._scorer.added(behind)
-                    known[through] = self._scorer.step(behind, label), total + float(rows[before][label])
-        return np.array([known[piece][1] for piece in pieces])
+        for beginnings in self._begun[begun]:  # of one length, the shortest first
+            self._scorer.ready([known[before][0] for before in beginnings])
+            for before, labels in beginnings.items():
+                behind, total = known[before]
+                row = self._scorer.added(behind)
+                for label in labels:
+                    known[*before, label] = self._scorer.step(behind, label), total + float(row[label])
+        return np.array([known[piece][1] for piece in self._characters[begun]])
 
     def step(self, state: Any, label: int) -> Any:
         behind, begun = state
@@ -224,6 +262,14 @@ class _Pieces:
 
     def end(self, state: Any) -> float:
         return self._scorer.end(state[0])
+
+
+def _beginnings(pieces: Sequence[tuple[int, ...]]) -> list[dict[tuple[int, ...], list[int]]]:
+    """What goes on, and with which labels: from nothing on, by the number of characters."""
+    found: list[dict[tuple[int, ...], list[int]]] = [{} for _ in range(max(map(len, pieces)))]
+    for through in dict.fromkeys(piece[: end + 1] for piece in pieces for end in range(len(piece))):
+        found[len(through) - 1].setdefault(through[:-1], []).append(through[-1])
+    return found
 
 
 def _spelling(piece: str, vocabulary: Vocabulary) -> tuple[int, ...]:

@@ -36,11 +36,40 @@ def lm(
     console.show(told, as_json, console.lines(told))
 
 
+@app.command("neural-lm")
+def neural_lm(
+    text: Annotated[list[Path], typer.Argument(help="Files with a sentence a line; manifests (.jsonl).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("lm"),
+    test: Annotated[Path | None, typer.Option(help="Another text, for the perplexities.")] = None,
+    normalisation: Annotated[
+        str, typer.Option(help="lower_alnum or none, as the recogniser's.")
+    ] = "lower_alnum",
+    width: Annotated[int, typer.Option(min=8, help="Of the recurrent layer.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a language model from text, for `transcribe --lm`: an LSTM of characters, beside n-grams.
+
+    Training ends when a tenth of the lines, which is held out, gets no likelier. The same command continues
+    an interrupted one. Never give it the text it will be measured on.
+
+    Example: `sonorant neural-lm paired.jsonl sentences.txt --out lm --test dev.jsonl`
+    """
+    from sonorant.recipes.neural_lm import train_model
+
+    with console.continuable("epoch"), console.progress("epochs, at most", quiet) as bar:
+        told = train_model(
+            text, out, test=test, normalisation=normalisation, width=width, seed=seed, progress=bar
+        )
+    console.show(told, as_json, console.lines(told))
+
+
 @app.command()
 def tune(
     run: Annotated[Path, typer.Argument(help="A fine-tuning run, a checkpoint or a .onnx file.")],
     manifest: Annotated[Path, typer.Argument(help="Clips with texts, neither trained nor tested on.")],
-    lm: Annotated[Path, typer.Option(help="A language model that `lm` wrote (ARPA).")],
+    lm: Annotated[Path, typer.Option(help="A language model that `lm` or `neural-lm` wrote.")],
     beam: Annotated[int, typer.Option(min=1, help="Prefixes that are kept.")] = 32,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the whole grid (.json).")] = None,
     as_json: AsJson = False,

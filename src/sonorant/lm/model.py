@@ -1,4 +1,4 @@
-"""Questions to an n-gram model: the probability of a word behind others, the perplexity of a text."""
+"""Questions to a language model: the probability of a word behind others, the perplexity of a text."""
 
 import math
 import os
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sonorant.lm import neural
 from sonorant.lm.arpa import BEGIN, END, UNKNOWN, ArpaError, TextError, read
 
 UNLIKELY = -100.0  # log10 probability of an unknown word where a model has none, as in KenLM
@@ -105,7 +106,12 @@ class KenLM:
 
 
 def load(path: Path) -> LanguageModel:
-    """The model of an ARPA file, with `kenlm` where it is installed. ArpaError: it is none."""
+    """The model of an ARPA file, with `kenlm` where it is installed, or the neural one of a folder.
+
+    ArpaError, NeuralError: it is none.
+    """
+    if path.is_dir():
+        return neural.load(path)
     try:
         return KenLM(path)
     except ImportError:

@@ -6,9 +6,9 @@ https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/config/fi
 the updates, the updates in which only the new head learns, the peak rates, the three stages (10 % up, 40 %
 held, 50 % down to 5 %), the masks, the layers dropped and Adam's settings without a decay of weights.
 
-They are made for 1600 s of audio an update on large GPUs. Here an update is a tenth as frequent and its rate
-ten times as high: Adam's steps are about as large as the rate, so that weights may move as far as they did.
-A batch is 1/50 of theirs for ten minutes and 1/5 for a hundred hours, which goes through the transcripts 69,
+They are made for 1600 s of audio an update on large GPUs. Here there are a tenth as many updates at ten times
+the rates: Adam's steps are about as large as the rate, so that weights may move as far as theirs did. A batch
+is 1/50 of theirs for ten minutes and 1/5 for a hundred hours, which goes through the transcripts 69,
 23, 9 and 7 times. Masks keep their duration (0.2 s) and their share of the channels (64 of 768). All of this
 paragraph, the drawn speeds (Ko et al., "Audio Augmentation for Speech Recognition", Interspeech 2015) and
 dropout within the context, in place of theirs between feed-forward layers, are our own.
