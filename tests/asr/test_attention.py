@@ -134,7 +134,7 @@ class Spelled:
         self.network = Network(self.config).eval()
         for each in self.network.parameters():
             torch.nn.init.normal_(each, std=0.9)
-        settings = FusionConfig(weight=0.6, word_bonus=0.5)
+        settings = FusionConfig(weight=0.6, word_bonus=6.0)
         self.scorer = fusion(Vocabulary.of(["ab"]), Neural(self.network, self.config), config=settings)
 
     def __getattr__(self, name):
@@ -147,7 +147,7 @@ class Spelled:
             rows = self.network(torch.tensor([[0, *symbols]]))[0][0]
         likely = sum(float(row[symbol]) for row, symbol in zip(rows, (*symbols, 0), strict=True))
         said = "".join("\0 ab"[label] for label in labels).split()
-        return 0.6 * likely + 0.5 * len(said)
+        return 0.6 * likely + 6.0 * len(said)
 
 
 @torch.inference_mode()
