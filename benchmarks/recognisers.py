@@ -2,7 +2,7 @@
 
     python benchmarks/recognisers.py --upstream "runs/demo-seed{seed}" --seeds 0 1 2    # everything
     python benchmarks/recognisers.py --upstream RUN --kinds ctc --labels 10m            # or piece by piece
-    python benchmarks/recognisers.py --quick                      # some of them for seconds; nothing is kept
+    python benchmarks/recognisers.py --quick                     # two of them for seconds; nothing is kept
 
 Of a pretrained run (one for each seed where its path has `{seed}`) recognisers are made in five ways, from
 scratch among them, with ten minutes and with an hour of the Amazon Queen's transcripts (paired-10m.jsonl and
@@ -16,6 +16,7 @@ metric, and the page beside it is made anew of all rows. --file names the table 
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from contest.command import hold, hold_quickly, parser
@@ -29,21 +30,22 @@ from sonorant.recipes.settings import PretrainConfig
 from sonorant.recipes.shipped import shipped
 
 SECONDS = Budget(pretraining=0, finetuning=0.02, processes=1)
-QUICK = {"kinds": KINDS, "labels": ("10m",), "arms": ("frozen, weighted layers",)}
+ALL = {"kinds": KINDS, "labels": LABELS, "arms": tuple(ARMS)}
+QUICK = {"kinds": ("ctc",), "labels": ("10m",), "arms": ("frozen, weighted layers", "fine-tuned")}
 
 
 def main() -> None:
     command = parser(__doc__, name="recognisers", minutes="of training, by the processors")
     command.add_argument("--upstream", help="a pretrained run; {seed} stands for each seed", metavar="RUN")
-    command.add_argument("--kinds", nargs="+", default=KINDS, help=", ".join(KINDS), metavar="NAME")
-    command.add_argument("--labels", nargs="+", default=LABELS, help=", ".join(LABELS), metavar="AMOUNT")
-    command.add_argument("--arms", nargs="+", default=tuple(ARMS), help="; ".join(ARMS), metavar="NAME")
+    for name, values in ALL.items():
+        command.add_argument(f"--{name}", nargs="+", help=f"all unless given: {'; '.join(values)}")
     options = command.parse_args()
+    usual = QUICK if options.quick else ALL
+    wanted = {name: getattr(options, name) or values for name, values in usual.items()}
     if options.quick:
-        sys.exit(hold_quickly(quick, show))
+        sys.exit(hold_quickly(partial(quick, wanted), show))
     budget = Budget(0, options.minutes, options.processes)
     root = options.out / f"{options.minutes:g}min-x{options.processes}"
-    wanted = {"kinds": options.kinds, "labels": options.labels, "arms": options.arms}
     try:
         if options.upstream is None:
             raise ConfigError("--upstream: a pretrained run is needed (sonorant pretrain FOLDER --budget 1h)")
@@ -75,12 +77,12 @@ def entries(
     return [Entry(each, seed, corpus, root, budget, "recognisers") for seed in seeds for each in found]
 
 
-def quick(corpus: Path, root: Path) -> list[Entry]:
+def quick(wanted: dict[str, Sequence[str]], corpus: Path, root: Path) -> list[Entry]:
     """Some of a run that was trained for a moment."""
     words = [f"data.manifest={corpus / 'untranscribed.jsonl'}", f"out={root / 'pretrain'}"]
     words += ["train.minutes=null", "train.steps=3", "train.processes=1"]
     run = pretrain(convert(load(shipped("demo_pretrain"), words), PretrainConfig), quiet=True)
-    return entries(QUICK, [0], SECONDS, corpus, root, upstream=str(run.parent))
+    return entries(wanted, [0], SECONDS, corpus, root, upstream=str(run.parent))
 
 
 if __name__ == "__main__":
