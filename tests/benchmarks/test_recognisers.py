@@ -45,10 +45,10 @@ def test_ways_differ_in_their_settings_alone(small, tmp_path, upstream):
         for arm, config in configs.items()
     }
     assert told == {
-        "from scratch": (True, 0, None, "linear", 1e-3, 1.0),
-        "frozen": (False, "always", None, "recurrent", 1e-3, 1.0),
-        "frozen, weighted layers": (False, "always", "weighted", "recurrent", 1e-3, 1.0),
-        "fine-tuned": (False, 100, None, "linear", pytest.approx(5e-4), 1.0),
+        "from scratch": (True, 0, None, "linear", 1e-3, None),
+        "frozen": (False, "always", None, "recurrent", 1e-3, None),
+        "frozen, weighted layers": (False, "always", "weighted", "recurrent", 1e-3, None),
+        "fine-tuned": (False, 100, None, "linear", pytest.approx(5e-4), None),
         "fine-tuned, layer decay 0.8": (False, 100, None, "linear", pytest.approx(5e-4), 0.8),
     }
     assert {config.train.steps for config in configs.values()} == {130}

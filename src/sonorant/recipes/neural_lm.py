@@ -101,7 +101,7 @@ def symbols(line: Line, config: NeuralConfig) -> list[int]:
 def mean_nats(network: Network, lines: Sequence[Sequence[int]]) -> float:
     """The mean surprise of a symbol, ends of sentences included."""
     network.eval()
-    found = [_loss(network, batch) for batch in _batches(lines, list(range(len(lines))))]
+    found = [_loss(network, batch) for batch in _batches(lines, range(len(lines)))]
     return sum(float(total) for total, _ in found) / sum(count for _, count in found)
 
 
@@ -115,7 +115,7 @@ def _shared_out(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
     count = round(HELD_OUT * len(different))
     ranked = sorted(different, key=lambda line: hashlib.blake2b("".join(line).encode()).digest())
     held_out = set(ranked[:count])
-    return [line for line in lines if tuple(line) not in held_out], [*ranked[:count]]
+    return [line for line in lines if tuple(line) not in held_out], list(ranked[:count])
 
 
 def _trained(
@@ -155,24 +155,24 @@ def _epoch(
     network: Network, optimizer: torch.optim.Optimizer, lines: Sequence[Sequence[int]], stand: Stand
 ) -> None:
     network.train()
-    seed = int.from_bytes(
-        hashlib.blake2b(f"{stand.seed} {stand.epoch}".encode(), digest_size=7).digest(), "big"
-    )
-    torch.manual_seed(seed)
-    order = torch.randperm(len(lines)).tolist()
+    digest = hashlib.blake2b(f"{stand.seed} {stand.epoch}".encode(), digest_size=7).digest()
+    torch.manual_seed(int.from_bytes(digest, "big"))
+    batches = list(_batches(lines, torch.randperm(len(lines)).tolist()))
     for group in optimizer.param_groups:
         group["lr"] = stand.rate
-    for batch in _batches(lines, order):
+    for place in torch.randperm(len(batches)).tolist():
         optimizer.zero_grad()
-        total, count = _loss(network, batch)
+        total, count = _loss(network, batches[place])
         (total / count).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), OPTIMIZER.clip or math.inf)
         optimizer.step()
 
 
 def _batches(lines: Sequence[Sequence[int]], order: Sequence[int]) -> Iterator[Int[Tensor, "batch time"]]:
-    for start in range(0, len(order), BATCH):
-        rows = [torch.tensor(lines[place]) for place in order[start : start + BATCH]]
+    """Sentences of similar lengths together, in this order where they are as long."""
+    ranked = sorted(order, key=lambda place: len(lines[place]))
+    for start in range(0, len(ranked), BATCH):
+        rows = [torch.tensor(lines[place]) for place in ranked[start : start + BATCH]]
         yield torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
 

@@ -22,7 +22,7 @@ class OptimizerConfig(Config, frozen=True, kw_only=True):
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
     weight_decay: float = 0.01
-    layer_decay: float = 1.0
+    layer_decay: float | None = None  # null: all layers learn alike
     clip: float | None = 5.0  # the largest norm of the gradient of the mean loss; null leaves it as it is
 
     def __post_init__(self) -> None:
@@ -32,8 +32,8 @@ class OptimizerConfig(Config, frozen=True, kw_only=True):
             raise ValueError(
                 f"eps is {self.eps}, weight_decay {self.weight_decay}; eps is above 0, the other not below"
             )
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay is {self.layer_decay}; it lies above 0 and up to 1, which is none")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; give a factor above 0 and up to 1, or null")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip is {self.clip}; give a norm above 0, or null for none")
 
@@ -55,10 +55,10 @@ def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(ordered, lr=0.0, betas=config.betas, eps=config.eps, fused=True)
 
 
-def _scale(module: nn.Module, name: str, layer_decay: float) -> float:
+def _scale(module: nn.Module, name: str, layer_decay: float | None) -> float:
     """The learning rate of a parameter of this name, over the schedule's."""
     part, _, rest = name.partition(".")
-    if layer_decay == 1 or not isinstance(module, Objective) or part != "encoder":
+    if layer_decay is None or not isinstance(module, Objective) or part != "encoder":
         return 1.0
     return float(layer_decay ** (module.encoder.context.depth - module.encoder.level(rest)))
 
