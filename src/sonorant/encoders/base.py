@@ -82,6 +82,21 @@ class Context(nn.Module, ABC):
         are what `train.shard` keeps in slices."""
         return ()
 
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return max((len(each) for each in self.children() if isinstance(each, nn.ModuleList)), default=1)
+
+    def below(self, layers: int) -> tuple[str, ...]:
+        """The names of the parameters of the first so many layers, and of what comes before them."""
+
+        def above(name: str) -> bool:
+            part, _, rest = name.partition(".")
+            each = isinstance(getattr(self, part), nn.ModuleList)
+            return each and int(rest.partition(".")[0]) >= layers
+
+        return tuple(name for name, _ in self.named_parameters() if not above(name))
+
     def feedforwards(self) -> tuple[nn.Module, ...]:
         """Each layer's last feed-forward block, whose output is what the layer adds to its input at the end;
         none where layers have no such block."""

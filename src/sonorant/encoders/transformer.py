@@ -81,6 +81,10 @@ class Transformer(Context):
     def blocks(self) -> tuple[nn.Module, ...]:
         return () if self.config.layerdrop else tuple(self.layers)
 
+    def below(self, layers: int) -> tuple[str, ...]:
+        names = super().below(layers)  # with "pre" the norm stands behind the last layer
+        return names if self.config.norm == "post" else tuple(n for n in names if not n.startswith("norm."))
+
     def feedforwards(self) -> tuple[nn.Module, ...]:
         return tuple(cast(_Layer, layer).feedforward for layer in self.layers)
 

@@ -15,6 +15,8 @@ With `intermediate_layers` the same linear layer reads lower layers in training,
 "Intermediate Loss Regularization for CTC-based Speech Recognition", ICASSP 2021,
 https://arxiv.org/abs/2102.03216): the loss is (1 - w) O plus w times the mean of the lower layers' O. Layers
 are read as the context gives them, without a normalisation of their own.
+
+Labels of weight 0 (`Batch.weights`) are wildcards: any label but the blank (`nn/ctc.py`).
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
-from sonorant.encoders.tuning import Share, TuningConfig, checked_labels, layer_of, tuned
+from sonorant.encoders.tuning import (
+    Share,
+    TuningConfig,
+    checked_labels,
+    complementary_of,
+    hidden_labels,
+    layer_of,
+    tuned,
+)
 from sonorant.health import Sign, all_blank
 from sonorant.nn.ctc import blank_share, ctc_losses, fitting
 from sonorant.nn.dropout import Dropout
@@ -58,28 +68,34 @@ class CTC(Objective):
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(encoder.context.dim, config.labels)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
+        self.complementary = complementary_of(config, encoder)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Loss:
         """The summed -ln p(z | x) and the number of labels, so that their ratio is a mean per character.
 
         An utterance whose labels do not fit into its frames has probability zero: it adds neither to the sum
-        nor to the number. One without any label counts as one label, its blanks being what it teaches.
+        nor to the number. One without any label counts as one label, its blanks being what it teaches. Hidden
+        labels do not count.
         """
         config = self.config
         labels = checked_labels(batch, config.labels)
+        unknown = hidden_labels(batch, labels)
         hidden = self._encode(batch.inputs, batch if self.training else None)
         log_probabilities = self._head(layer_of(hidden, config.layer))
-        total = ctc_losses(log_probabilities, labels).sum()  # eq. 12
+        total = ctc_losses(log_probabilities, labels, unknown).sum()  # eq. 12
         if config.intermediate_layers and self.training:
-            lower = [
-                ctc_losses(self._head(layer_of(hidden, layer, key="intermediate_layers")), labels).sum()
+            heads = (
+                self._head(layer_of(hidden, layer, key="intermediate_layers"))
                 for layer in config.intermediate_layers
-            ]
-            total = torch.lerp(total, torch.stack(lower).mean(), config.intermediate_weight)
-        fits = fitting(labels, log_probabilities.lengths)
+            )
+            lower = torch.stack([ctc_losses(head, labels, unknown).sum() for head in heads])
+            total = torch.lerp(total, lower.mean(), config.intermediate_weight)
+        fits = fitting(labels, log_probabilities.lengths, unknown)
         metrics = {"blank_share": blank_share(log_probabilities), "too_short": (~fits).float().mean()}
-        return Loss(total, labels.lengths.clamp(min=1)[fits].sum(), metrics)
+        count = labels.lengths if unknown is None else labels.lengths - unknown.sum(1)
+        loss = Loss(total, count.clamp(min=1)[fits].sum(), metrics)
+        return loss if self.complementary is None else self.complementary(loss, batch)
 
     def signs(self) -> Sequence[Sign]:
         return (all_blank(self.config.freeze_context),)
@@ -88,8 +104,13 @@ class CTC(Objective):
         """ln y^t_k of waveforms, `batch time labels`, nothing masked. For inference, call `eval()` first."""
         return self._head(layer_of(self._encode(inputs, None), self.config.layer))
 
+    def statistics(self) -> Sequence[Tensor]:
+        return () if self.complementary is None else self.complementary.statistics()
+
     def after_step(self, step: int) -> None:
         self.updates.fill_(step)
+        if self.complementary is not None:
+            self.complementary.after_step()
 
     def _encode(self, inputs: Padded, masked_by: Batch | None) -> Hidden:
         return tuned(
@@ -99,6 +120,7 @@ class CTC(Objective):
             updates=self.updates,
             embedding=self.mask_embedding,
             masked_by=masked_by,
+            complementary=self.complementary,
         )
 
     def _head(self, hidden: Padded) -> Padded:

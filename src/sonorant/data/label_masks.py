@@ -1,0 +1,42 @@
+"""Which labels of a text that a recogniser wrote are hidden, by how sure it was of each.
+
+Du et al. 2022 (`encoders/complementary.py` cites it), the label masks of their second round. Of a label with
+probability p is hidden
+
+    conf     a share k (1 - p), drawn
+    thres    all, if p is below a threshold
+    rand     a share that is the same for all, drawn: the control
+
+The draw is a function of the utterance's seed, and so of run, epoch and utterance alone.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta
+
+from sonorant.config import Config
+from sonorant.data.schedule import derived
+
+
+class LabelMaskConfig(Config, frozen=True, kw_only=True):
+    kind: Literal["conf", "thres", "rand", "none"] = "none"
+    scale: Annotated[float, Meta(gt=0)] = 1.0  # k, of conf
+    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5  # of thres
+    rate: Annotated[float, Meta(ge=0, le=1)] = 0.2  # of rand
+
+
+def label_weights(confidences: Sequence[float], config: LabelMaskConfig, seed: int) -> list[float]:
+    """1 for each label that is shown, 0 for each that is hidden."""
+    sure = torch.tensor(confidences, dtype=torch.float64)
+    chances = {
+        "conf": (config.scale * (1 - sure)).clamp(max=1),
+        "thres": (sure < config.threshold).double(),
+        "rand": torch.full_like(sure, config.rate),
+        "none": torch.zeros_like(sure),
+    }
+    generator = torch.Generator().manual_seed(derived(seed, "label mask"))
+    drawn = torch.rand(len(sure), generator=generator, dtype=torch.float64)
+    shown: list[float] = (drawn >= chances[config.kind]).float().tolist()
+    return shown
