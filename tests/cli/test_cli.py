@@ -77,6 +77,22 @@ FROZEN = {
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],
     "export": ["run", "--out", "-o", "--layer", "--precision"],
     "report": ["run"],
+    "cjt": [
+        *[
+            "overrides",
+            "--paired",
+            "--speech",
+            "--text",
+            "--tts",
+            "--config",
+            "--out",
+            "-o",
+            "--rounds",
+            "--only",
+        ],
+        *["--beside", "--no-beside", "--weight", "--mask", "--block", "--layers", "--parallel"],
+        *["--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
+    ],
     "self-train": [
         *["paired", "speech", "overrides", "--config", "--out", "-o", "--rounds", "--keep", "--share"],
         *["--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],

@@ -101,12 +101,9 @@ def test_the_frames_that_labels_need_are_those_that_give_them_a_probability(mode
 
 
 def paths_with_wildcards(rows, labels, hidden):
-    """-ln p(l | x) over every path of labels, blanks and, where a label is hidden, one of two wildcards."""
+    """-ln p(l | x) over every path of labels, blanks and, where a label is hidden, wildcards."""
     size = rows.shape[1]
-    symbols = [
-        size + place % 2 if gone else label
-        for place, (label, gone) in enumerate(zip(labels, hidden, strict=True))
-    ]
+    symbols = [size if gone else label for label, gone in zip(labels, hidden, strict=True)]
     total = rows.new_zeros(())
     for path in itertools.product({0, *symbols}, repeat=len(rows)):
         if [each for each, _ in itertools.groupby(path) if each] == symbols:
@@ -123,7 +120,8 @@ def paths_with_wildcards(rows, labels, hidden):
     [
         (5, [1, 2, 1], [0, 1, 0]),
         (4, [1, 1], [1, 0]),
-        (3, [2, 2, 1], [1, 1, 1]),
+        (5, [2, 2, 1], [1, 1, 1]),
+        (4, [2, 1, 1], [1, 1, 0]),
         (4, [1, 2], [0, 0]),
         (5, [2], [1]),
     ],
@@ -150,8 +148,9 @@ def test_hidden_labels_that_do_not_fit_add_nothing():
     rows = Padded(logits.log_softmax(-1), torch.tensor([2]))
     words = pad([torch.tensor([1, 1])])
     gone = torch.tensor([[False, True]])
-    assert fitting(words, rows.lengths, gone)  # a wildcard needs no blank before it
+    assert fitting(words, rows.lengths, gone)  # a wildcard is no 1
     assert not fitting(words, rows.lengths)
+    assert not fitting(pad([torch.tensor([1, 2])]), rows.lengths, torch.tensor([[True, True]]))
     three = pad([torch.tensor([1, 1, 2])])
     loss = ctc_losses(rows, three, torch.tensor([[False, True, False]]))
     loss.sum().backward()

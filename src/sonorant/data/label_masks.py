@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import torch
 from msgspec import Meta
 
-from sonorant.config import Config
+from sonorant.config import Config, ConfigError, convert
 from sonorant.data.schedule import derived
 
 
@@ -25,6 +25,20 @@ class LabelMaskConfig(Config, frozen=True, kw_only=True):
     scale: Annotated[float, Meta(gt=0)] = 1.0  # k, of conf
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5  # of thres
     rate: Annotated[float, Meta(ge=0, le=1)] = 0.2  # of rand
+
+
+_NUMBERS = {"conf": "scale", "thres": "threshold", "rand": "rate"}  # the setting of each kind that has one
+
+
+def label_mask(word: str) -> LabelMaskConfig:
+    """`conf`, `thres=0.6`, ... as settings. ConfigError: it is none of them."""
+    kind, equals, number = word.partition("=")
+    try:
+        settings = {_NUMBERS[kind]: float(number)} if equals else {}
+        return convert({"kind": kind, **settings}, LabelMaskConfig)
+    except (KeyError, ValueError) as error:
+        known = "conf, thres, rand or none, or a number with it: conf=1.5, thres=0.6, rand=0.3"
+        raise ConfigError(f"--mask: {word!r} is not one of {known}") from error
 
 
 def label_weights(confidences: Sequence[float], config: LabelMaskConfig, seed: int) -> list[float]:

@@ -13,16 +13,18 @@ def ctc_losses(
 ) -> Float[Tensor, " batch"]:
     """-ln p(z | x) of each utterance, 0 where its labels do not fit into its frames; label 0 is the blank.
 
-    A `hidden` label is a wildcard: on its frames the path has any label but the blank, which has 1 - y_0. It
-    is a symbol of its own, as in Pratap, Hannun, Synnaeve and Collobert, "Star Temporal Classification",
-    NeurIPS 2022, https://arxiv.org/abs/2201.12208, that stands where it is hidden and nowhere else.
+    A `hidden` label is a wildcard: one more symbol, which a frame has with 1 - y_0, the probability of any
+    label but the blank. Pratap, Hannun, Synnaeve and Collobert, "Star Temporal Classification", NeurIPS 2022,
+    https://arxiv.org/abs/2201.12208, have such a star wherever labels may be missing; here it stands where
+    one is hidden. Between two of them stands a blank, as between all labels that are equal: so a path of
+    blanks and stars alone is counted once, and there is nothing to be won by filling frames with labels.
     """
     lengths, values = log_probabilities.lengths, log_probabilities.values
     with torch.autocast(lengths.device.type, enabled=False):
         if hidden is None:
             return _losses(values, labels, lengths)
         star = values[..., 1:].logsumexp(-1, keepdim=True)
-        wide = torch.cat([values, star, star], -1)
+        wide = torch.cat([values, star], -1)
         # PyTorch's gradient is that of what comes out of a softmax only: the frames' sums stand apart
         sums = wide.logsumexp(-1, keepdim=True)
         labels = wildcards(labels, hidden, values.shape[-1])
@@ -31,11 +33,9 @@ def ctc_losses(
         return torch.where(fitting(labels, lengths), losses - apart, 0.0)
 
 
-def wildcards(labels: Padded, hidden: Bool[Tensor, "batch labels"], size: int) -> Padded:
-    """The labels with `size` or `size + 1` in place of hidden ones: two, so that neighbours differ, and need
-    no blank between them."""
-    star = size + torch.arange(labels.values.shape[1], device=hidden.device) % 2
-    return Padded(torch.where(hidden & labels.mask, star, labels.values), labels.lengths)
+def wildcards(labels: Padded, hidden: Bool[Tensor, "batch labels"], star: int) -> Padded:
+    """The labels with a star in place of hidden ones."""
+    return Padded(labels.values.masked_fill(hidden & labels.mask, star), labels.lengths)
 
 
 def _losses(
