@@ -287,6 +287,15 @@ def test_what_is_wrong_is_told_in_one_line(sonorant, words, tmp_path, monkeypatc
     assert told in done.line
 
 
+def test_a_corrected_command_reads_its_files_anew(sonorant, words, parts, tmp_path):
+    data = ["--text", tmp_path / "nosuch.txt", "--out", tmp_path / "run"]
+    wrong = [*without(words, "--text", "--paired"), *data]
+    assert sonorant(*wrong, "--paired", parts / "speech.jsonl").code == 2
+    assert sonorant(*wrong, "--paired", parts / "paired.jsonl").code == 2
+    kept, other = read(tmp_path / "run" / "paired.jsonl"), read(parts / "paired.jsonl")
+    assert [clip.id for clip in kept] == [clip.id for clip in other]
+
+
 def test_what_is_missing_is_told(sonorant, words):
     assert "--speech: give a folder or manifest of speech" in sonorant(*without(words, "--speech")).line
     assert "--text: give a file with a sentence a line" in sonorant(*without(words, "--text")).line

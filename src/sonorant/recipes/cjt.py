@@ -41,6 +41,7 @@ from sonorant.recipes.recognise import load_recogniser
 from sonorant.recipes.settings import FinetuneConfig, JointConfig, best_checkpoint
 from sonorant.recipes.speaking import engines, lines_of
 from sonorant.recipes.stages import (
+    PLAN,
     Stage,
     check_plan,
     done,
@@ -173,15 +174,16 @@ def _speaks(chosen: Sequence[Part]) -> bool:
 
 
 def _gather(config: CJTConfig, *, quiet: bool, bars: Bars) -> None:
-    """Writes what there is of transcribed and of other speech, once."""
+    """Writes what there is of transcribed and of other speech, anew until the first stage has begun."""
     out = Path(config.out)
+    if (out / PLAN).exists():
+        return
     with bars("looking at files") as bar:
-        if config.paired is not None and not (out / PAIRED).exists():
+        if config.paired is not None:
             source = Path(config.paired)
-            unpaired.write_paired(
-                source, unpaired.listed(source, out, quiet=quiet, progress=bar), out / PAIRED
-            )
-        if config.speech is not None and config.only != "text" and not (out / SPEECH).exists():
+            clips = unpaired.listed(source, out, quiet=quiet, progress=bar)
+            unpaired.write_paired(source, clips, out / PAIRED)
+        if config.speech is not None and config.only != "text":
             source = Path(config.speech)
             clips = unpaired.listed(source, out, quiet=quiet, progress=bar)
             known = read(out / PAIRED) if config.paired is not None else []
