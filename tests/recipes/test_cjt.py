@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sonorant.config import convert
 from sonorant.data.label_masks import LabelMaskConfig, label_mask
 from sonorant.data.manifest import Clip, read, write
 from sonorant.recipes import cjt, unpaired
@@ -210,6 +211,39 @@ def test_controls_leave_one_kind_of_pairs_out(sonorant, words, tmp_path, only, l
     assert ("pseudo.jsonl" in names, "synthetic.jsonl" in names) == (only == "speech", only == "text")
     last = read_metrics(folder / "joint" / "metrics.jsonl")[-1]
     assert {name for name in last if name.startswith("loss_")} == kinds
+
+
+def test_transcribed_clips_may_stand_apart(whole, tmp_path):
+    plan = json.loads((whole[0] / "plan.json").read_text())
+    config = convert({**plan, "beside": False, "out": str(tmp_path)}, cjt.CJTConfig)
+    found = cjt.recogniser_of(config, 1)
+    assert not found.joint.paired
+    assert found.data.manifest == str(tmp_path / "paired.jsonl")
+    assert cjt.recogniser_of(convert(plan, cjt.CJTConfig), 1).joint.paired
+
+
+def test_a_stage_can_be_done_by_hand_and_tells_what_it_lacks(whole, sonorant, pretrained, parts, tmp_path):
+    folder = whole[0]
+    small = ["train.minutes=null", "train.steps=1", "data.workers=0", f"out={tmp_path / 'run'}", "-q"]
+    command = [
+        "finetune",
+        "ctc",
+        f"pretrained={pretrained}",
+        f"data.manifest={folder / 'paired.jsonl'}",
+        *small,
+    ]
+    mask = [f"joint.text={folder / 'synthetic.jsonl'}", "joint.mask={kind: conf}"]
+    bare = sonorant(*command, *mask, f"joint.speech={parts / 'speech.jsonl'}").line
+    assert "has no confidences (label it: sonorant label)" in bare
+    both = sonorant(*command, *mask, "pseudo.manifest=x.jsonl").line
+    assert "pseudo and joint: give one of them" in both
+    assert "speech and text: give one of them, or both" in sonorant(*command, "joint.paired=true").line
+    shallow = "objective.complementary={block: 1, layers: 3}"
+    assert (
+        "objective.complementary.layers: 3, but the context has 2" in sonorant(*command, *mask, shallow).line
+    )
+    done = sonorant(*command, *mask, f"joint.speech={folder / 'pseudo.jsonl'}")
+    assert done.code == 0, done.err
 
 
 def test_folders_do_as_well_as_manifests(parts, tmp_path):
