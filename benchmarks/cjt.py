@@ -54,6 +54,7 @@ def main() -> None:
     command.add_argument(
         "--tts", nargs="+", default=["flite"], help="engines and voices, as for `sonorant cjt`"
     )
+    command.add_argument("--language", default="en", help="of the text, for its numbers")
     command.add_argument("--corpus", type=Path, default=Path("demo/corpus"), help="fetched if not there")
     command.add_argument("--out", type=Path, default=Path("runs/cjt_benchmark"), help="where stages are kept")
     command.add_argument("--file", type=Path, help="of rows, to which these are added")
@@ -73,6 +74,7 @@ def main() -> None:
         processes=options.processes,
         config=options.config,
         tts=tuple(options.tts),
+        language=options.language,
     )
     file = options.file or RESULTS / f"cjt-{options.part}-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     try:

@@ -86,6 +86,7 @@ class Setup:
     processes: int = 1
     config: str = "seq2seq"
     tts: tuple[str, ...] = ("flite",)
+    language: str = "en"
     order: int = 3  # of the language model's n-grams
 
     def folder(self, variant: str, seed: int) -> Path:
@@ -115,6 +116,7 @@ def joint_config(setup: Setup, variant: str, seed: int) -> CJTConfig:
         "speech": str(_referenced(setup)),
         "text": str(setup.corpus / "unpaired-text.txt"),
         "tts": setup.tts,
+        "spoken": setup.language,
         "finetune": msgspec.to_builtins(_tuning(setup, seed, steps)),
     }
     shallow = {"block": 0.5, **changes.get("complementary", {})}

@@ -182,7 +182,16 @@ def test_a_run_that_is_stopped_anywhere_goes_on_and_repeats_nothing(
 
 def test_without_transcripts_the_seed_learns_from_synthetic_audio(sonorant, words, tmp_path):
     folder = tmp_path / "run"
-    command = [*without(words, "--paired"), "--parallel", "--mask", "rand=0.4", "--out", folder]
+    command = [
+        *without(words, "--paired"),
+        "--parallel",
+        "--mask",
+        "rand=0.4",
+        "--language",
+        "de",
+        "--out",
+        folder,
+    ]
     done = sonorant(*command, "--config", "ctc", "objective.decoder=null")
     assert done.code == 2
     done = sonorant(*[word for word in command if "decoder" not in str(word)], "--config", "ctc")
@@ -192,6 +201,7 @@ def test_without_transcripts_the_seed_learns_from_synthetic_audio(sonorant, word
     joint = checkpoint.read_config(folder / "joint_2" / TRAINED)
     assert joint["joint"]["paired"] is False
     assert joint["data"]["manifest"] == str(folder / "synthetic.jsonl")
+    assert {clip.language for clip in read(folder / "synthetic.jsonl")} == {"de"}
     network, _ = load_network(folder / "joint_2")
     assert network.complementary is None
 

@@ -147,6 +147,7 @@ def cjt(
             "Default: flite.",
         ),
     ] = None,
+    language: Annotated[str, typer.Option(help="Of the text, for its numbers: en, it, ...")] = "en",
     config: Annotated[str, typer.Option(help="Of every recogniser, as for `finetune`.")] = "seq2seq",
     out: Out = Path("runs/cjt"),
     rounds: Annotated[int, typer.Option(min=1, help="The first is CJT, the others are CJT++.")] = 2,
@@ -193,7 +194,7 @@ def cjt(
     from sonorant.data.label_masks import label_mask
     from sonorant.recipes.cjt import CJTConfig
     from sonorant.recipes.cjt import cjt as run
-    from sonorant.recipes.language import language
+    from sonorant.recipes.language import language as language_model
     from sonorant.recipes.settings import FinetuneConfig
     from sonorant.recipes.shipped import shipped
 
@@ -208,6 +209,7 @@ def cjt(
         "speech": None if speech is None else str(speech),
         "text": None if text is None else str(text),
         "tts": tts or ["flite"],
+        "spoken": language,
         "finetune": builtins(convert(tuning, FinetuneConfig)),
         "rounds": rounds,
         "only": only,
@@ -216,7 +218,7 @@ def cjt(
     }
     shallow = {"weight": weight, "layers": layers, "block": block, "parallel": parallel}
     plan = convert({**settings, "mask": builtins(label_mask(mask)), "complementary": shallow}, CJTConfig)
-    known = language(lm, None, weight=lm_weight, word_bonus=word_bonus)
+    known = language_model(lm, None, weight=lm_weight, word_bonus=word_bonus)
     with console.continuable():
         best = run(plan, language=known, quiet=quiet, bars=partial(console.progress, quiet=quiet))
     console.show({"out": str(out), "best": str(best)}, as_json, f"best checkpoint: {best}")

@@ -67,6 +67,7 @@ class CJTConfig(Config, frozen=True, kw_only=True):
     speech: str | None
     text: str | None  # a file with a sentence a line
     tts: tuple[str, ...] = ("flite",)
+    spoken: str = "en"  # the text's language, in which its numbers are read
     finetune: FinetuneConfig  # of every recogniser; `out`, `data.manifest` and `joint` are each stage's own
     rounds: Annotated[int, Meta(ge=1)] = 2  # the first is CJT, the others are CJT++
     only: Literal["speech", "text"] | None = None  # controls: one of the two kinds of pairs
@@ -195,7 +196,7 @@ def _sentences(config: CJTConfig) -> Sentences:
     if config.paired is not None:
         paired = Path(config.out) / PAIRED
         vocabulary = finetune.learned(paired, read(paired), config.finetune)
-    return unpaired.sentences(lines_of(text), text, vocabulary, SpeakConfig().language)
+    return unpaired.sentences(lines_of(text), text, vocabulary, config.spoken)
 
 
 def _plan(
@@ -247,7 +248,7 @@ def _sampled(
     lines = [line for line in found.lines if line.strip()]
     some = lines[:: max(1, len(lines) // SAMPLE)][:SAMPLE]
     began = time.perf_counter()
-    clips = speak(some, voices, folder / "sample", SpeakConfig(seed=config.finetune.seed)).clips
+    clips = speak(some, voices, folder / "sample", _speaking(config)).clips
     return clips, time.perf_counter() - began
 
 
@@ -255,11 +256,14 @@ def _speak(
     config: CJTConfig, found: Sentences, voices: Sequence[Speaker], file: Path, *, quiet: bool, bars: Bars
 ) -> None:
     with bars("speaking") as bar:
-        settings = SpeakConfig(seed=config.finetune.seed)
-        made = speak(found.lines, voices, file.with_suffix(""), settings, progress=bar)
+        made = speak(found.lines, voices, file.with_suffix(""), _speaking(config), progress=bar)
     unpaired.tell(Path(config.text or ""), made.skipped, quiet=quiet)
     write(file, made.clips)
     say(f"{file}: {len(made.clips)} sentences, {_hours(made.clips):.3g} h, {len(voices)} voices", quiet=quiet)
+
+
+def _speaking(config: CJTConfig) -> SpeakConfig:
+    return SpeakConfig(seed=config.finetune.seed, language=config.spoken)
 
 
 def _label(
