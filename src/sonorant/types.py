@@ -3,10 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+
+Kind = Literal["paired", "speech", "text"]
+"""Transcribed speech, speech with the labels of a recogniser, and synthetic audio of text."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,19 @@ class Batch:
     seeds: tuple[int, ...]
     labels: Padded | None = None  # batch labels, for the supervised objectives
     ids: tuple[str, ...] = ()
-    weights: Float[Tensor, "batch labels"] | None = None  # of the labels in a loss that has one for each
+    weights: Float[Tensor, "batch labels"] | None = None  # of the labels; 0: hidden, as if it were not known
+    kind: Kind | None = None  # in training on several kinds of data
 
     @property
     def seed(self) -> int:
         """One number for what the batch draws as a whole, such as dropout."""
         digest = hashlib.blake2b(repr(self.seeds).encode(), digest_size=7).digest()
         return int.from_bytes(digest, "big")
+
+    def draw(self, what: str) -> float:
+        """A number from 0 to 1 for one choice of the batch as a whole."""
+        digest = hashlib.blake2b(repr((what, self.seeds)).encode(), digest_size=6).digest()
+        return int.from_bytes(digest, "big") / (1 << 48)
 
     def generators(self) -> tuple[torch.Generator, ...]:
         """A fresh CPU generator for each utterance."""

@@ -80,6 +80,11 @@ FROZEN = {
     "tune": ["run", "manifest", "--lm", "--beam", "--out", "-o", "--json", "--quiet", "-q"],
     "export": ["run", "--out", "-o", "--layer", "--precision"],
     "report": ["run"],
+    "cjt": [
+        *["overrides", "--paired", "--speech", "--text", "--tts", "--language", "--config", "--out", "-o"],
+        *["--rounds", "--only", "--beside", "--no-beside", "--weight", "--mask", "--block", "--layers"],
+        *["--parallel", "--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
+    ],
     "self-train": [
         *["paired", "speech", "overrides", "--config", "--out", "-o", "--rounds", "--keep", "--share"],
         *["--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],

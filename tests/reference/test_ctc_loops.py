@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sonorant.encoders.base import Context, Encoder, Frontend
+from sonorant.nn.ctc import ctc_losses, fitting
 from sonorant.objectives.ctc import Config
 from sonorant.types import Batch, Hidden, Padded, pad
 
@@ -97,3 +98,61 @@ def test_the_frames_that_labels_need_are_those_that_give_them_a_probability(mode
             one = Batch(pad([torch.zeros(4, dtype=torch.float64)]), (0,), pad([torch.tensor(labels)]))
             impossible = every_path(rows, list(labels)) == -math.inf
             assert model(one).metrics["too_short"].item() == float(impossible)
+
+
+def paths_with_wildcards(rows, labels, hidden):
+    """-ln p(l | x) over every path of labels, blanks and, where a label is hidden, wildcards."""
+    size = rows.shape[1]
+    symbols = [size if gone else label for label, gone in zip(labels, hidden, strict=True)]
+    total = rows.new_zeros(())
+    for path in itertools.product({0, *symbols}, repeat=len(rows)):
+        if [each for each, _ in itertools.groupby(path) if each] == symbols:
+            chances = [
+                row[each].exp() if each < size else row[1:].exp().sum()
+                for row, each in zip(rows, path, strict=True)
+            ]
+            total = total + torch.stack(chances).prod()
+    return -total.log()
+
+
+@pytest.mark.parametrize(
+    ("frames", "labels", "hidden"),
+    [
+        (5, [1, 2, 1], [0, 1, 0]),
+        (4, [1, 1], [1, 0]),
+        (5, [2, 2, 1], [1, 1, 1]),
+        (4, [2, 1, 1], [1, 1, 0]),
+        (4, [1, 2], [0, 0]),
+        (5, [2], [1]),
+    ],
+)
+def test_hidden_labels_are_wildcards_in_value_and_gradient(frames, labels, hidden):
+    torch.manual_seed(4)
+    logits = torch.randn(2, frames + 2, 3, dtype=torch.float64, requires_grad=True)
+    rows = Padded(logits.log_softmax(-1), torch.tensor([frames, frames + 2]))
+    words = pad([torch.tensor(labels), torch.tensor([2, 1])])
+    gone = torch.zeros(words.values.shape, dtype=torch.bool)
+    gone[0, : len(labels)] = torch.tensor(hidden, dtype=torch.bool)
+    found = ctc_losses(rows, words, gone)
+    expected = [paths_with_wildcards(rows.values[0, :frames], labels, hidden), ctc_losses(rows, words)[1]]
+    torch.testing.assert_close(found, torch.stack(expected))
+    (slow,) = torch.autograd.grad(
+        torch.stack(expected) @ torch.tensor([2.0, 3.0]).double(), logits, retain_graph=True
+    )
+    (fast,) = torch.autograd.grad(found @ torch.tensor([2.0, 3.0]).double(), logits)
+    torch.testing.assert_close(fast, slow)
+
+
+def test_hidden_labels_that_do_not_fit_add_nothing():
+    logits = torch.randn(1, 2, 3, requires_grad=True)
+    rows = Padded(logits.log_softmax(-1), torch.tensor([2]))
+    words = pad([torch.tensor([1, 1])])
+    gone = torch.tensor([[False, True]])
+    assert fitting(words, rows.lengths, gone)  # a wildcard is no 1
+    assert not fitting(words, rows.lengths)
+    assert not fitting(pad([torch.tensor([1, 2])]), rows.lengths, torch.tensor([[True, True]]))
+    three = pad([torch.tensor([1, 1, 2])])
+    loss = ctc_losses(rows, three, torch.tensor([[False, True, False]]))
+    loss.sum().backward()
+    assert loss == 0
+    assert not logits.grad.any()

@@ -20,7 +20,7 @@ from sonorant.config import Config
 from sonorant.data.audio import load
 from sonorant.data.manifest import Clip, Manifest, seconds, where
 from sonorant.data.schedule import Plan, Planned, derived, draws, schedule, utterance_seeds
-from sonorant.types import Batch, pad
+from sonorant.types import Batch, Kind, pad
 
 _AHEAD = 3  # batches a worker has under way or ready
 _FULL_SCALE = 1 << 15  # 16-bit steps to an amplitude of 1
@@ -50,6 +50,8 @@ class DataConfig(Config, frozen=True, kw_only=True):
 class Dataset:
     """Clips as batches of audio, with labels where `encode` gives a clip's.
 
+    In training `weigh` gives the labels' weights, of a clip and its seed, and batches are of a `kind`.
+
     With `speeds` an utterance is resampled to last 1/speed as long (Ko et al. 2015, "Audio Augmentation for
     Speech Recognition"), one of them drawn anew in each epoch; `in_order` leaves it as it is.
 
@@ -62,7 +64,13 @@ class Dataset:
     """
 
     def __init__(
-        self, clips: Sequence[Clip], config: DataConfig, encode: Callable[[Clip], list[int]] | None = None
+        self,
+        clips: Sequence[Clip],
+        config: DataConfig,
+        encode: Callable[[Clip], list[int]] | None = None,
+        *,
+        weigh: Callable[[Clip, int], list[float]] | None = None,
+        kind: Kind | None = None,
     ) -> None:
         lengths = seconds(clips)
         long = lengths >= config.min_seconds
@@ -77,6 +85,8 @@ class Dataset:
             )
         self.config = config
         self.encode = encode
+        self.weigh = weigh
+        self.kind = kind
         self._cache: dict[int, Int16[np.ndarray, " samples"]] = {}
         self._room = int(config.cache_hours * 3600 * config.rate)  # samples
         self._lock = Lock()
@@ -152,12 +162,17 @@ class Dataset:
             pool.shutdown(cancel_futures=True)
 
     def _batch(self, planned: Planned, whole: bool) -> Batch:
-        each = zip(planned.indices, planned.seeds, strict=True)
+        each = list(zip(planned.indices, planned.seeds, strict=True))
         waves = [self._wave(index) if whole else self._training_wave(index, seed) for index, seed in each]
         clips = [self.clips[index] for index in planned.indices]
-        encode = self.encode
+        encode, weigh = self.encode, None if whole else self.weigh
         labels = pad([torch.tensor(encode(clip), dtype=torch.long) for clip in clips]) if encode else None
-        return Batch(pad(waves), planned.seeds, labels, tuple(clip.id for clip in clips))
+        weights = None
+        if weigh is not None:
+            both = zip(clips, planned.seeds, strict=True)
+            weights = pad([torch.tensor(weigh(clip, seed)) for clip, seed in both]).values
+        ids = tuple(clip.id for clip in clips)
+        return Batch(pad(waves), planned.seeds, labels, ids, weights, None if whole else self.kind)
 
     def _training_wave(self, index: int, seed: int) -> Float[Tensor, " samples"]:
         # A number of its own for each choice: what is drawn later from the seed's generator owes it nothing.

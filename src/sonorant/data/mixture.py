@@ -8,7 +8,7 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.schedule import derived
 from sonorant.types import Batch
 
-_PASSES = 1 << 32  # more than the first dataset can be gone through in an epoch
+PASSES = 1 << 32  # more than a dataset can be gone through in an epoch
 
 
 class Mixture:
@@ -34,7 +34,7 @@ class Mixture:
         total = len(self.second.plan(other, epoch, rank=rank, world=world))
         place, taken = start, int(start * self.share)
         second = self.second.batches(other, epoch, start=taken, rank=rank, world=world)
-        first = self._first(seed, epoch, start - taken, rank, world)
+        first = again_and_again(self.first, seed, epoch, start - taken, rank, world)
         while taken < total:
             place += 1
             if int(place * self.share) > taken:
@@ -43,9 +43,13 @@ class Mixture:
             else:
                 yield next(first)
 
-    def _first(self, seed: int, epoch: int, start: int, rank: int, world: int) -> Iterator[Batch]:
-        for number in count(epoch * _PASSES):
-            batches = len(self.first.plan(seed, number, rank=rank, world=world))
-            if start < batches:
-                yield from self.first.batches(seed, number, start=start, rank=rank, world=world)
-            start = max(0, start - batches)
+
+def again_and_again(
+    dataset: Dataset, seed: int, epoch: int, start: int, rank: int, world: int
+) -> Iterator[Batch]:
+    """A dataset's batches without end, in another order each time, from batch `start` of an epoch on."""
+    for number in count(epoch * PASSES):
+        batches = len(dataset.plan(seed, number, rank=rank, world=world))
+        if start < batches:
+            yield from dataset.batches(seed, number, start=start, rank=rank, world=world)
+        start = max(0, start - batches)

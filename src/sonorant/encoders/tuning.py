@@ -12,6 +12,7 @@ and only what reads it is trained. Then a weighted sum of all layers (`layer: we
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from sonorant.config import Config
 from sonorant.encoders.base import Encoder
+from sonorant.encoders.complementary import Complementary, ComplementaryConfig, with_parameters
 from sonorant.nn.heads import WeightedLayers
 from sonorant.nn.masking import span_mask
 from sonorant.types import Batch, Hidden, Padded
@@ -40,6 +42,7 @@ class TuningConfig(Config, frozen=True, kw_only=True):
     channel_mask_probability: Share = 0.5  # likewise, over the channels
     channel_mask_length: Annotated[int, Meta(ge=1)] = 64  # channels
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1  # before the head
+    complementary: ComplementaryConfig | None = None  # in training on several kinds of data
 
     def __post_init__(self) -> None:
         if self.freeze_context == "always" and not self.freeze_frontend:
@@ -54,16 +57,31 @@ def tuned(
     updates: Tensor,
     embedding: Float[Tensor, " dim"],
     masked_by: Batch | None,
+    complementary: Complementary | None = None,
 ) -> Hidden:
     """What the encoder makes of waveforms, `updates` updates after the start of training.
 
     Frozen parts compute without gradients, so their gradients stay None and no optimizer moves or decays
-    them. `masked_by`: the batch whose generators draw the masks; None: nothing is masked.
+    them. `masked_by`: the batch whose generators draw the masks, and that may meet other shallow layers;
+    None: nothing is masked, and the layers are the encoder's own.
     """
     if config.freeze_context == "always":
         with torch.no_grad(), _evaluated(encoder):
             kept: Hidden = encoder(inputs)
         return kept
+    if complementary is not None and masked_by is not None:
+        shallow = complementary.shallow(encoder, masked_by)
+        if shallow is not None:
+            again = partial(
+                tuned,
+                encoder,
+                config,
+                inputs,
+                updates=updates,
+                embedding=embedding.detach(),
+                masked_by=masked_by,
+            )
+            return with_parameters(encoder, shallow, again)
     with _gradients(on=not config.freeze_frontend):
         frames = encoder.frontend(inputs)
     with _gradients(on=torch.is_grad_enabled() and int(updates) >= config.freeze_context):
@@ -145,6 +163,18 @@ def _evaluated(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(training)
+
+
+def complementary_of(config: TuningConfig, encoder: Encoder) -> Complementary | None:
+    return None if config.complementary is None else Complementary(config.complementary, encoder)
+
+
+def hidden_labels(batch: Batch, labels: Padded) -> Bool[Tensor, "batch labels"] | None:
+    """Where labels have no weight; None: nowhere."""
+    if batch.weights is None:
+        return None
+    hidden = (batch.weights == 0) & labels.mask
+    return hidden if bool(hidden.any()) else None
 
 
 def _gradients(*, on: bool) -> contextlib.AbstractContextManager[object]:

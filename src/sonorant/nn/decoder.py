@@ -64,13 +64,23 @@ class Decoder(nn.Module):
         self.apply(_initialise)
 
     def forward(
-        self, labels: Int[Tensor, "batch steps"], memory: Padded
+        self,
+        labels: Int[Tensor, "batch steps"],
+        memory: Padded,
+        hidden: Bool[Tensor, "batch steps"] | None = None,
     ) -> Float[Tensor, "batch steps labels"]:
-        """The logits of what comes behind each label, all labels before it being given."""
+        """The logits of what comes behind each label, all labels before it being given.
+
+        `hidden` labels are read as the pad symbol, whose embedding is zero and learns nothing: that there was
+        a label can be seen, and not which.
+        """
         steps = labels.shape[1]
         angles = rotary_angles(steps, self.width, device=labels.device)
         causal = torch.ones(steps, steps, dtype=torch.bool, device=labels.device).tril()[None, None]
-        values, mask = self.dropout(self.embedding(labels)), key_mask(memory)
+        values, mask = self.embedding(labels), key_mask(memory)
+        if hidden is not None:
+            values = values.masked_fill(hidden[..., None], 0)
+        values = self.dropout(values)
         for layer in self.layers:
             assert isinstance(layer, DecoderLayer)
             known = layer.cross.split(memory.values)

@@ -18,6 +18,8 @@ are read as the context gives them, without a normalisation of their own.
 
 With `head: recurrent` two bidirectional LSTMs stand before that linear layer (`nn/heads.py`): what reads a
 frozen encoder has to put frames together by itself.
+
+Labels of weight 0 (`Batch.weights`) are wildcards: any label but the blank (`nn/ctc.py`).
 """
 
 from collections.abc import Sequence
@@ -34,6 +36,8 @@ from sonorant.encoders.tuning import (
     Share,
     TuningConfig,
     checked_labels,
+    complementary_of,
+    hidden_labels,
     layer_of,
     read,
     tuned,
@@ -77,28 +81,34 @@ class CTC(Objective):
         if config.head == "recurrent":
             self.head = RecurrentHead(dim, config.labels, hidden=HIDDEN)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
+        self.complementary = complementary_of(config, encoder)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Loss:
         """The summed -ln p(z | x) and the number of labels, so that their ratio is a mean per character.
 
         An utterance whose labels do not fit into its frames has probability zero: it adds neither to the sum
-        nor to the number. One without any label counts as one label, its blanks being what it teaches.
+        nor to the number. One without any label counts as one label, its blanks being what it teaches. Hidden
+        labels do not count.
         """
         config = self.config
         labels = checked_labels(batch, config.labels)
+        unknown = hidden_labels(batch, labels)
         hidden = self._encode(batch.inputs, batch if self.training else None)
         log_probabilities = self._head(read(hidden, config, self.layers))
-        total = ctc_losses(log_probabilities, labels).sum()  # eq. 12
+        total = ctc_losses(log_probabilities, labels, unknown).sum()  # eq. 12
         if config.intermediate_layers and self.training:
-            lower = [
-                ctc_losses(self._head(layer_of(hidden, layer, key="intermediate_layers")), labels).sum()
+            heads = (
+                self._head(layer_of(hidden, layer, key="intermediate_layers"))
                 for layer in config.intermediate_layers
-            ]
-            total = torch.lerp(total, torch.stack(lower).mean(), config.intermediate_weight)
-        fits = fitting(labels, log_probabilities.lengths)
+            )
+            lower = torch.stack([ctc_losses(head, labels, unknown).sum() for head in heads])
+            total = torch.lerp(total, lower.mean(), config.intermediate_weight)
+        fits = fitting(labels, log_probabilities.lengths, unknown)
         metrics = {"blank_share": blank_share(log_probabilities), "too_short": (~fits).float().mean()}
-        return Loss(total, labels.lengths.clamp(min=1)[fits].sum(), metrics)
+        count = labels.lengths if unknown is None else labels.lengths - unknown.sum(1)
+        loss = Loss(total, count.clamp(min=1)[fits].sum(), metrics)
+        return loss if self.complementary is None else self.complementary(loss, batch)
 
     def signs(self) -> Sequence[Sign]:
         return (all_blank(self.config.freeze_context),)
@@ -107,8 +117,13 @@ class CTC(Objective):
         """ln y^t_k of waveforms, `batch time labels`, nothing masked. For inference, call `eval()` first."""
         return self._head(read(self._encode(inputs, None), self.config, self.layers))
 
+    def statistics(self) -> Sequence[Tensor]:
+        return () if self.complementary is None else self.complementary.statistics()
+
     def after_step(self, step: int) -> None:
         self.updates.fill_(step)
+        if self.complementary is not None:
+            self.complementary.after_step()
 
     def _encode(self, inputs: Padded, masked_by: Batch | None) -> Hidden:
         return tuned(
@@ -118,6 +133,7 @@ class CTC(Objective):
             updates=self.updates,
             embedding=self.mask_embedding,
             masked_by=masked_by,
+            complementary=self.complementary,
         )
 
     def _head(self, hidden: Padded) -> Padded:

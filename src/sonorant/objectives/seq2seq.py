@@ -20,13 +20,21 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonorant.encoders.base import Encoder
-from sonorant.encoders.tuning import TuningConfig, checked_labels, read, tuned, weighted_layers
+from sonorant.encoders.tuning import (
+    TuningConfig,
+    checked_labels,
+    complementary_of,
+    hidden_labels,
+    read,
+    tuned,
+    weighted_layers,
+)
 from sonorant.health import Sign, all_blank
 from sonorant.nn.ctc import blank_share, ctc_losses, fitting
 from sonorant.nn.decoder import EDGE, Decoder, DecoderConfig
@@ -61,24 +69,27 @@ class Seq2Seq(Objective):
         self.head = nn.Linear(encoder.context.dim, config.labels)
         self.decoder = Decoder(config.decoder, labels=config.labels, memory_dim=encoder.context.dim)
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
+        self.complementary = complementary_of(config, encoder)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Loss:
         """The weighted sum of both branches, and the number of the decoder's targets: labels and ends.
 
-        `batch.weights` weigh the decoder's labels; those of weight 0 are no targets, and still are what the
-        next label is predicted from. CTC, whose paths have no place for a gap, takes all labels as they are.
-        An utterance whose labels do not fit into its frames adds nothing to CTC's sum.
+        `batch.weights` weigh the decoder's labels. Those of weight 0 are hidden: they are no targets, the
+        labels behind them are predicted from a pad symbol in their place, and to CTC, whose paths have no
+        place for a gap, they are wildcards (`nn/ctc.py`). An utterance whose labels do not fit into its
+        frames adds nothing to CTC's sum.
         """
         config = self.config
         labels = checked_labels(batch, config.labels)
         memory = self._memory(batch.inputs, batch if self.training else None)
         log_probabilities = self._head(memory)
-        ctc = ctc_losses(log_probabilities, labels)
-        errors, weights, right = self._attention(labels, memory, batch.weights)
+        hidden = hidden_labels(batch, labels)
+        ctc = ctc_losses(log_probabilities, labels, hidden)
+        errors, weights, right = self._attention(labels, memory, batch.weights, hidden)
         attention = (errors * weights).sum()
         real = weights > 0
-        fits = fitting(labels, log_probabilities.lengths)
+        fits = fitting(labels, log_probabilities.lengths, hidden)
         metrics = {
             "attention_loss": attention.detach() / weights.sum(),
             "ctc_loss": ctc.detach().sum() / labels.lengths[fits].sum().clamp(min=1),
@@ -89,7 +100,8 @@ class Seq2Seq(Objective):
         total = (1 - config.ctc_weight) * attention
         if config.ctc_weight:
             total = total + config.ctc_weight * ctc.sum()
-        return Loss(total, real.sum(), metrics)
+        loss = Loss(total, real.sum(), metrics)
+        return loss if self.complementary is None else self.complementary(loss, batch)
 
     def signs(self) -> Sequence[Sign]:
         return (all_blank(self.config.freeze_context),) if self.config.ctc_weight else ()
@@ -101,8 +113,13 @@ class Seq2Seq(Objective):
         rows = torch.cat([self._head(memory).values, memory.values.float()], -1)
         return Padded(rows, memory.lengths)
 
+    def statistics(self) -> Sequence[Tensor]:
+        return () if self.complementary is None else self.complementary.statistics()
+
     def after_step(self, step: int) -> None:
         self.updates.fill_(step)
+        if self.complementary is not None:
+            self.complementary.after_step()
 
     def _memory(self, inputs: Padded, masked_by: Batch | None) -> Padded:
         hidden = tuned(
@@ -112,6 +129,7 @@ class Seq2Seq(Objective):
             updates=self.updates,
             embedding=self.mask_embedding,
             masked_by=masked_by,
+            complementary=self.complementary,
         )
         # Zeroed, because whatever stands in the padding would reach a weight's gradient as 0 * inf.
         return read(hidden, self.config, self.layers).zeroed()
@@ -121,7 +139,11 @@ class Seq2Seq(Objective):
         return Padded(F.log_softmax(logits.float(), dim=-1), memory.lengths)
 
     def _attention(
-        self, labels: Padded, memory: Padded, weights: Float[Tensor, "batch labels"] | None
+        self,
+        labels: Padded,
+        memory: Padded,
+        weights: Float[Tensor, "batch labels"] | None,
+        hidden: Bool[Tensor, "batch labels"] | None,
     ) -> tuple[
         Float[Tensor, "batch targets"], Float[Tensor, "batch targets"], Float[Tensor, "batch targets"]
     ]:
@@ -129,7 +151,8 @@ class Seq2Seq(Objective):
         values = labels.zeroed().values
         edge = values.new_full((len(values), 1), EDGE)
         targets = Padded(torch.cat([values, edge], 1), labels.lengths + 1)
-        logits = self.decoder(torch.cat([edge, values], 1), memory).float().transpose(1, 2)
+        unread = None if hidden is None else F.pad(hidden, (1, 0))
+        logits = self.decoder(torch.cat([edge, values], 1), memory, unread).float().transpose(1, 2)
         errors = F.cross_entropy(
             logits, targets.values, reduction="none", label_smoothing=self.config.label_smoothing
         )

@@ -7,16 +7,20 @@ from typing import Any
 
 import torch
 
+from sonorant.asr.confidences import label_confidences
 from sonorant.asr.subwords import VocabularyConfig, learn, load_vocabulary
 from sonorant.asr.vocabulary import Spelling, VocabularyError
 from sonorant.config import ConfigError, builtins
+from sonorant.data.alternation import Alternation
 from sonorant.data.dataset import DataConfig, Dataset
+from sonorant.data.label_masks import LabelMaskConfig, label_weights
 from sonorant.data.manifest import Clip, Manifest, read
 from sonorant.data.mixture import Mixture
 from sonorant.objective import ObjectiveConfig, objective_config
 from sonorant.recipes.fit import Job, fit, say
 from sonorant.recipes.settings import (
     FinetuneConfig,
+    JointConfig,
     PseudoConfig,
     best_checkpoint,
     build_objective,
@@ -25,6 +29,7 @@ from sonorant.recipes.settings import (
     merged,
 )
 from sonorant.train import checkpoint, distributed
+from sonorant.types import Kind
 
 VOCABULARY = "vocabulary.json"
 RECOGNISERS = ("ctc", "seq2seq")
@@ -69,7 +74,7 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     return Job(
         run=Path(config.out),
         objective=objective,
-        dataset=dataset if config.pseudo is None else _beside(dataset, config.pseudo, vocabulary, quiet),
+        dataset=_mixed(dataset, config, vocabulary, quiet),
         config=config.train,
         seed=config.seed,
         settings=settings,
@@ -116,6 +121,44 @@ def unspelled(manifest: Path, vocabulary: Spelling) -> Iterator[str]:
             )
 
 
+def _mixed(
+    paired: Dataset, config: FinetuneConfig, vocabulary: Spelling, quiet: bool
+) -> Dataset | Mixture | Alternation:
+    """What is trained on. ConfigError: `pseudo` and `joint` are given, or a manifest does not fit."""
+    if config.pseudo is not None and config.joint is not None:
+        raise ConfigError("pseudo and joint: give one of them (each says alone what is trained on)")
+    if config.joint is not None:
+        return _in_turn(paired, config.joint, vocabulary, quiet)
+    return paired if config.pseudo is None else _beside(paired, config.pseudo, vocabulary, quiet)
+
+
+def _in_turn(paired: Dataset, config: JointConfig, vocabulary: Spelling, quiet: bool) -> Alternation:
+    """The kinds of data that there are."""
+    mask, found = config.mask, []
+    if config.paired:
+        paired.kind = "paired"
+        found.append(paired)
+    if config.speech is not None:
+        speech = labelled_dataset(transcribed(Path(config.speech)), paired.config, vocabulary, kind="speech")
+        if mask.kind in ("conf", "thres"):
+            for clip in speech.clips:
+                label_confidences(clip, vocabulary)  # tells here what is missing
+        if mask.kind != "none":
+            speech.weigh = partial(_weights, mask=mask, vocabulary=vocabulary)
+        found.append(speech)
+    if config.text is not None:
+        found.append(labelled_dataset(transcribed(Path(config.text)), paired.config, vocabulary, kind="text"))
+    told = (f"{each.kind} {each.seconds.sum() / 60:.1f} min" for each in found)
+    say(f"batches in turn of {', '.join(told)}; label mask: {mask.kind}", quiet=quiet)
+    return Alternation(found)
+
+
+def _weights(clip: Clip, seed: int, *, mask: LabelMaskConfig, vocabulary: Spelling) -> list[float]:
+    if mask.kind == "rand":  # which asks for no confidences
+        return label_weights([1.0] * len(vocabulary.labels(clip, skip_unknown=True)), mask, seed)
+    return label_weights(label_confidences(clip, vocabulary), mask, seed)
+
+
 def _beside(paired: Dataset, config: PseudoConfig, vocabulary: Spelling, quiet: bool) -> Mixture:
     """The transcribed clips and those with pseudo-labels. ConfigError: these have none."""
     pseudo = labelled_dataset(transcribed(Path(config.manifest)), paired.config, vocabulary)
@@ -148,6 +191,8 @@ def transcribed(path: Path) -> Manifest:
     return clips
 
 
-def labelled_dataset(clips: Sequence[Clip], config: DataConfig, vocabulary: Spelling) -> Dataset:
+def labelled_dataset(
+    clips: Sequence[Clip], config: DataConfig, vocabulary: Spelling, kind: Kind | None = None
+) -> Dataset:
     """Clips with the labels of their texts; characters that training never saw are skipped."""
-    return Dataset(clips, config, lambda clip: vocabulary.labels(clip, skip_unknown=True))
+    return Dataset(clips, config, lambda clip: vocabulary.labels(clip, skip_unknown=True), kind=kind)

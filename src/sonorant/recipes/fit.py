@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from sonorant.config import ConfigError
+from sonorant.data.alternation import Alternation
 from sonorant.data.dataset import Dataset
 from sonorant.data.mixture import Mixture
 from sonorant.encoders.base import Encoder
@@ -43,7 +44,7 @@ class Job:
 
     run: Path
     objective: Objective
-    dataset: Dataset | Mixture
+    dataset: Dataset | Mixture | Alternation
     config: TrainConfig
     seed: int
     settings: dict[str, Any]  # the whole configuration, as it is saved

@@ -90,6 +90,7 @@ def load_network(path: Path) -> tuple[CTC | Seq2Seq, Spelling]:
     checkpoint.load(folder, objective=objective, average=average)
     if average is not None:
         average.assign(objective)
+    objective.complementary = None  # training's alone
     return objective, vocabulary
 
 

@@ -7,31 +7,22 @@ The teacher labels clean speech; a student learns from masked speech, as the set
 Every student starts from the pretrained encoder, not from its teacher.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import torch
 
-from sonorant.asr.transcribe import Recogniser
-from sonorant.asr.vocabulary import Vocabulary
-from sonorant.config import Config, ConfigError, builtins
-from sonorant.data.manifest import Clip, read, seconds, write
-from sonorant.objectives.ctc import CTC
-from sonorant.objectives.seq2seq import Seq2Seq
+from sonorant.config import Config
+from sonorant.data.manifest import read, write
 from sonorant.recipes import finetune
-from sonorant.recipes.fit import Job, say, step_seconds
+from sonorant.recipes.fit import say
 from sonorant.recipes.labelling import label, summary
 from sonorant.recipes.language import BEAM, Language
-from sonorant.recipes.recognise import load_recogniser, posteriors
-from sonorant.recipes.settings import FinetuneConfig, PseudoConfig, differences
+from sonorant.recipes.recognise import load_recogniser
+from sonorant.recipes.settings import FinetuneConfig, PseudoConfig
+from sonorant.recipes.stages import Stage, check_plan, keep_plan, labelling_minutes, told, training_minutes
 
-LABELS, PLAN = "pseudo.jsonl", "plan.json"
-TIMED = 60.0  # seconds of speech that tell how long labelling takes
+LABELS = "pseudo.jsonl"
 
 Progress = Callable[[int, int], None]
 
@@ -48,15 +39,6 @@ class SelfTrainConfig(Config, frozen=True, kw_only=True):
     language: str | None = None  # what the labelling was told of the language
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One thing to do, where its result lies, and how long it takes, about."""
-
-    name: str
-    path: Path
-    minutes: float
-
-
 def self_train(
     config: SelfTrainConfig,
     *,
@@ -69,9 +51,9 @@ def self_train(
     ConfigError: settings do not go together, or the folder was begun with others.
     """
     out = Path(config.out)
-    _check(out, config)
+    check_plan(out, config)
     plan = stages(config, quiet=quiet)
-    _keep(out, config)
+    keep_plan(out, config)
     for line in told(plan):
         say(line, quiet=quiet)
     best = finetune.finetune(recogniser_of(config, 0), quiet=quiet)
@@ -94,7 +76,7 @@ def stages(config: SelfTrainConfig, *, quiet: bool = False) -> list[Stage]:
     """What there is to do, and about how long it takes on this machine."""
     clips = read(Path(config.speech))
     job = finetune.job(recogniser_of(config, 0), quiet=quiet)
-    training, labelling = _training_minutes(job), _labelling_minutes(job, clips)
+    training, labelling = training_minutes(job), labelling_minutes(job, clips)
     out = Path(config.out)
     found = [Stage("train on transcripts", out / "round_0", training)]
     for number in range(1, config.rounds + 1):
@@ -102,33 +84,6 @@ def stages(config: SelfTrainConfig, *, quiet: bool = False) -> list[Stage]:
         found.append(Stage("label speech", folder / LABELS, labelling))
         found.append(Stage("train on transcripts and labels", folder, training))
     return found
-
-
-def told(plan: list[Stage]) -> list[str]:
-    """The plan for people: each stage with its end, counted from now, and its folder."""
-    ends = accumulate(stage.minutes for stage in plan)
-    return [
-        f"{number}. {stage.name}: about {stage.minutes:.3g} min, until {end:.3g} min ({stage.path})"
-        for number, (stage, end) in enumerate(zip(plan, ends, strict=True), start=1)
-    ]
-
-
-def _check(out: Path, config: SelfTrainConfig) -> None:
-    """ConfigError: the folder was begun with other settings."""
-    file = out / PLAN
-    if file.exists():
-        before: Mapping[str, Any] = msgspec.json.decode(file.read_bytes())
-        if changed := differences({**before, "out": None}, {**builtins(config), "out": None}):
-            raise ConfigError(
-                f"{out}: was begun with other settings: {'; '.join(changed)} "
-                "(continue with the same ones, or choose another --out)"
-            )
-
-
-def _keep(out: Path, config: SelfTrainConfig) -> None:
-    partial = out / f"{PLAN}.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=1) + b"\n")
-    partial.replace(out / PLAN)
 
 
 def _label(
@@ -152,26 +107,3 @@ def _label(
     labels.parent.mkdir(parents=True, exist_ok=True)
     write(labels, found.kept)
     say(f"{labels}: " + ", ".join(f"{key} {value}" for key, value in summary(found).items()), quiet=quiet)
-
-
-def _training_minutes(job: Job) -> float:
-    if job.config.minutes is not None:
-        return job.config.minutes
-    assert job.config.steps is not None
-    return job.config.steps * step_seconds(job) / 60
-
-
-def _labelling_minutes(job: Job, clips: Sequence[Clip]) -> float:
-    """By what a recogniser that has not learned yet needs for some of the speech, greedily."""
-    lengths = seconds(clips)
-    some = clips[: int((lengths.cumsum() < TIMED).sum()) + 1]
-    objective = job.objective.eval()
-    assert isinstance(objective, CTC | Seq2Seq)
-    network = objective.frames if isinstance(objective, Seq2Seq) else objective.log_probabilities
-    recogniser = Recogniser(network, objective.encoder.frontend, Vocabulary(()))
-    began = time.perf_counter()
-    with torch.inference_mode():
-        for _ in posteriors(some, recogniser):
-            pass
-    spent = time.perf_counter() - began
-    return spent / float(lengths[: len(some)].sum()) * float(lengths.sum()) / 60

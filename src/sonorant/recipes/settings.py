@@ -9,6 +9,7 @@ from msgspec import Meta
 from sonorant.asr.subwords import VocabularyConfig
 from sonorant.config import Config, ConfigError, convert
 from sonorant.data.dataset import DataConfig
+from sonorant.data.label_masks import LabelMaskConfig
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import EncoderConfig, build
 from sonorant.evaluate.information import InformationConfig
@@ -48,6 +49,20 @@ class PseudoConfig(Config, frozen=True, kw_only=True):
     share: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # of the batches
 
 
+class JointConfig(Config, frozen=True, kw_only=True):
+    """Kinds of data whose batches take turns (`sonorant cjt`): transcribed clips, those of `data.manifest`;
+    speech with the labels of a recogniser; synthetic audio."""
+
+    paired: bool = True  # whether `data.manifest` takes its turn; its texts give the vocabulary in any case
+    speech: str | None = None  # a manifest
+    text: str | None = None  # likewise
+    mask: LabelMaskConfig = LabelMaskConfig()  # of the labels of `speech`
+
+    def __post_init__(self) -> None:
+        if self.speech is None and self.text is None:
+            raise ValueError("speech and text: give one of them, or both")
+
+
 class FinetuneConfig(Config, frozen=True, kw_only=True):
     """A recogniser's training: `pretrained` is a run's folder, for its best checkpoint, or a checkpoint.
 
@@ -62,6 +77,7 @@ class FinetuneConfig(Config, frozen=True, kw_only=True):
     train: TrainConfig
     encoder: dict[str, Any] = {}  # noqa: RUF012 (a Struct copies it)
     pseudo: PseudoConfig | None = None
+    joint: JointConfig | None = None
     from_scratch: bool = False
     normalisation: str = "lower_alnum"  # of transcripts
     vocabulary: VocabularyConfig | None = None  # null: characters

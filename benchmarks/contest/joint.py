@@ -1,0 +1,220 @@
+"""What cjt.py compares: variants of joint training, which share what is the same in them; error rates."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from comparisons import rewrite
+from contest.costs import updates
+from contest.experiments import Claim, Experiment
+from sonorant.config import convert, load
+from sonorant.data.manifest import read, write
+from sonorant.evaluate.rows import Row, read_rows
+from sonorant.evaluate.wer import character_error_rate, word_error_rate
+from sonorant.recipes.cjt import CJTConfig, cjt
+from sonorant.recipes.fit import say
+from sonorant.recipes.language import BEAM, language, write_model
+from sonorant.recipes.measuring import Measurer
+from sonorant.recipes.recognise import load_recogniser, recognise
+from sonorant.recipes.settings import FinetuneConfig, best_checkpoint
+from sonorant.recipes.shipped import shipped
+from sonorant.recipes.stages import done
+
+SEED, CJT, PLUS = "seed", "CJT", "CJT++"
+ONCE = {"rounds": 1}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    CJT: ONCE,
+    SEED: ONCE,
+    "pseudo-labels only": {"only": "speech", **ONCE},
+    "synthetic audio only": {"only": "text", **ONCE},
+    PLUS: {},  # conf, block 0.5
+    "CJT++, mask thres": {"mask": {"kind": "thres"}},
+    "CJT++, mask rand": {"mask": {"kind": "rand"}},
+    "CJT++, mask none": {"mask": {"kind": "none"}},
+    "CJT++, block 0": {"complementary": {"block": 0.0}},
+    "CJT++, block 1": {"complementary": {"block": 1.0}},
+    "CJT++, parallel layers": {"complementary": {"parallel": True}},
+}
+FIRST = (
+    "paired.jsonl",
+    "speech.jsonl",
+    "seed",
+    "pseudo.json",
+    "pseudo.jsonl",
+    "synthetic",
+    "synthetic.jsonl",
+)
+SECOND = (*FIRST, "joint", "pseudo_2.json", "pseudo_2.jsonl")  # that all of CJT++ share
+WER, CER, LM, AUROC = "WER", "CER", "with LM", "AUROC of confidences"
+EXPERIMENT = Experiment(
+    name="cjt",
+    method="",
+    expected="Pseudo-labels teach more than synthetic audio, both together more than either, and the second "
+    "round more than the first.",
+    paper="CJT, https://arxiv.org/abs/2204.02023",
+    variants=dict.fromkeys(VARIANTS, ()),
+    claims=tuple(
+        Claim(f"{WER} test", (worse,), (better,))
+        for worse, better in (
+            (SEED, "pseudo-labels only"),
+            ("synthetic audio only", "pseudo-labels only"),
+            ("pseudo-labels only", CJT),
+            (CJT, PLUS),
+            ("CJT++, mask none", PLUS),
+            ("CJT++, mask rand", PLUS),
+            ("CJT++, block 0", PLUS),
+            (PLUS, "CJT++, parallel layers"),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all variants have in common."""
+
+    pretrained: Path
+    corpus: Path
+    part: str  # 10m or 1h
+    root: Path
+    minutes: float  # of each training, by the processors
+    processes: int = 1
+    config: str = "seq2seq"
+    tts: tuple[str, ...] = ("flite",)
+    language: str = "en"
+    order: int = 3  # of the language model's n-grams
+
+    def folder(self, variant: str, seed: int) -> Path:
+        name = CJT if variant == SEED else variant
+        return self.root / f"seed{seed}" / name.replace(", ", "_").replace(" ", "_")
+
+    def rows(self, variant: str, seed: int) -> Path:
+        return self.root / f"seed{seed}" / f"{variant.replace(', ', '_').replace(' ', '_')}.jsonl"
+
+
+def variant_rows(setup: Setup, variant: str, seed: int) -> list[Row]:
+    """A variant's rows, after its training if that has not ended."""
+    file = setup.rows(variant, seed)
+    if not file.exists():
+        say(f"== {variant}, seed {seed}")
+        best = _trained(setup, variant, seed)
+        rewrite(file, [*_error_rates(setup, variant, seed, best), *_confidences(setup, variant, seed)])
+    return read_rows(file)
+
+
+def joint_config(setup: Setup, variant: str, seed: int) -> CJTConfig:
+    steps = updates(setup.root / "updates.json", _tuning(setup, seed, 1), setup.minutes)
+    changes = VARIANTS[variant]
+    settings = {
+        "out": str(setup.folder(variant, seed)),
+        "paired": str(setup.corpus / f"paired-{setup.part}.jsonl"),
+        "speech": str(_referenced(setup)),
+        "text": str(setup.corpus / "unpaired-text.txt"),
+        "tts": setup.tts,
+        "spoken": setup.language,
+        "finetune": msgspec.to_builtins(_tuning(setup, seed, steps)),
+    }
+    shallow = {"block": 0.5, **changes.get("complementary", {})}
+    return convert({**settings, **changes, "complementary": shallow}, CJTConfig)
+
+
+def _tuning(setup: Setup, seed: int, steps: int) -> FinetuneConfig:
+    settings = load(shipped(setup.config))
+    train = {key: value for key, value in settings["train"].items() if key != "minutes"}
+    data = {**settings["data"], "manifest": str(setup.corpus / f"paired-{setup.part}.jsonl")}
+    train |= {"steps": steps, "processes": setup.processes, "keep": 1}
+    pretrained = str(setup.pretrained)
+    changes = {
+        "seed": seed,
+        "pretrained": pretrained,
+        "out": str(setup.root / "timed"),
+        "data": data,
+        "train": train,
+    }
+    return convert({**settings, **changes}, FinetuneConfig)
+
+
+def _trained(setup: Setup, variant: str, seed: int) -> Path:
+    folder = setup.folder(variant, seed)
+    link(folder, [setup.folder(other, seed) for other in VARIANTS], FIRST)
+    if "only" not in VARIANTS[variant] and VARIANTS[variant] is not ONCE:
+        link(folder, [setup.folder(other, seed) for other in VARIANTS if other.startswith(CJT)], SECOND)
+    best = cjt(joint_config(setup, variant, seed))
+    return best_checkpoint(folder / "seed") if variant == SEED else best
+
+
+def link(folder: Path, others: Sequence[Path], names: Sequence[str]) -> None:
+    """Stages that ended elsewhere and are the same here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        whole = f"{name}.jsonl" if name == "synthetic" else name
+        for other in others:
+            if other != folder and done(other / whole) and not (folder / name).exists():
+                (folder / name).symlink_to((other / name).resolve())
+
+
+def _referenced(setup: Setup) -> Path:
+    """The speech with its texts, which tell how wrong labels are, and are not learned."""
+    file = setup.root / "speech.jsonl"
+    if not file.exists():
+        texts = {clip.id: clip.text for clip in read(setup.corpus / "all.jsonl")}
+        clips = read(setup.corpus / "unpaired-speech.jsonl")
+        setup.root.mkdir(parents=True, exist_ok=True)
+        write(file, [msgspec.structs.replace(clip, text=texts.get(clip.id)) for clip in clips])
+    return file
+
+
+def _model(setup: Setup) -> Path:
+    """A language model of what may be used: the transcripts of the paired part, and the other text."""
+    file = setup.root / "lm.arpa"
+    if not file.exists():
+        texts = [setup.corpus / f"paired-{setup.part}.jsonl", setup.corpus / "unpaired-text.txt"]
+        partial = file.with_suffix(".partial")
+        write_model(
+            texts, partial, order=setup.order, characters=False, test=None, normalisation="lower_alnum"
+        )
+        shutil.move(partial, file)
+    return file
+
+
+def _error_rates(setup: Setup, variant: str, seed: int, best: Path) -> list[Row]:
+    """Of the dev and test parts greedily, and of the test part with the language model at its defaults."""
+    recogniser, measurer, rows = load_recogniser(best), Measurer("cjt", seed), []
+    known = language(_model(setup), None, weight=0.5, word_bonus=1.0)
+    assert known is not None
+    scorer = known.scorer(recogniser.vocabulary)
+    for part, name, width, with_scorer in (
+        ("dev", "dev", None, None),
+        ("test", "test", None, None),
+        ("test", f"test {LM}", BEAM, scorer),
+    ):
+        clips = [clip for clip in read(setup.corpus / f"{part}.jsonl") if clip.text]
+        found, _ = recognise(clips, recogniser, width=width, scorer=with_scorer)
+        pairs = [(each.reference or "", each.hypothesis) for each in found]
+        for metric, rate in ((WER, word_error_rate(pairs)), (CER, character_error_rate(pairs))):
+            rows.append(
+                measurer.row(
+                    EXPERIMENT.subject(variant), setup.part, f"{metric} {name}", rate.rate,
+                    low=rate.low, high=rate.high, n=rate.utterances,
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _confidences(setup: Setup, variant: str, seed: int) -> list[Row]:
+    """What the confidences of a variant's own labels are worth: the seed's, and those of round 1."""
+    name = {SEED: "pseudo.json", PLUS: "pseudo_2.json"}.get(variant)
+    file = setup.folder(variant, seed) / (name or "none")
+    figures = json.loads(file.read_text(encoding="utf8")) if name and file.exists() else {}
+    if "AUROC" not in figures:
+        return []
+    low, high = figures["AUROC low"], figures["AUROC high"]
+    row = Measurer("cjt", seed).row(
+        EXPERIMENT.subject(variant), setup.part, AUROC, figures["AUROC"], low=low, high=high
+    )
+    return [row]

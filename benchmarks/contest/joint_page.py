@@ -1,0 +1,67 @@
+"""The page of cjt.py: one table of all variants, and whether what was expected came about."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from contest.figures import BUDGET, shown, values
+from contest.joint import AUROC, CER, EXPERIMENT, LM, VARIANTS, WER
+from contest.keeping import origin, spent
+from contest.verdicts import verdict
+from sonorant.evaluate.rows import Row
+
+COLUMNS = (*(f"{each} {part}" for part in ("test", f"test {LM}", "dev") for each in (WER, CER)), AUROC)
+ABOUT = """\
+Every recogniser starts from the same pretrained encoder and is given the same number of updates. Figures are
+means over seeds, in brackets the lowest and the highest. The language model is an n-gram model of the paired
+part's transcripts and of the unpaired text, with a beam of 32 and the default weights; without it decoding is
+greedy. The AUROC of the seed is that of the labels of round 1, that of CJT++ of the labels of round 2: the
+probability that a right character is surer than a wrong one before and after joint training.
+"""
+
+
+def show(rows: Sequence[Row], file: Path) -> None:
+    """The page of rows, beside their file."""
+    file.with_suffix(".md").write_text(page(rows, file.stem), encoding="utf8")
+
+
+def page(rows: Sequence[Row], stem: str) -> str:
+    budget = spent(rows)
+    seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
+    parts = sorted({row.task for row in rows if row.subject != BUDGET})
+    command = (
+        f"python benchmarks/cjt.py RUN --part {' '.join(parts)} --minutes {budget['fine-tuning minutes']:g} "
+        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds))}"
+    )
+    lines = [
+        f"# Complementary joint training, {stem.removeprefix('cjt-')}\n",
+        f"`{command}`; {origin(rows)}.\n",
+        ABOUT,
+        "| | " + " | ".join(COLUMNS) + " | seeds |",
+        "|---|" + "---:|" * (len(COLUMNS) + 1),
+        *(_line(rows, variant) for variant in VARIANTS),
+        f"\n{EXPERIMENT.expected} ({EXPERIMENT.paper})\n",
+        "| figure | more errors | fewer errors | difference, points | seeds | |",
+        "|---|---|---|---:|---:|---|",
+        *(_verdict(rows, place) for place in range(len(EXPERIMENT.claims))),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(rows: Sequence[Row], variant: str) -> str:
+    subject = EXPERIMENT.subject(variant)
+    cells = [
+        shown(values(rows, subject, metric), "{:.3f}" if metric == AUROC else "{:.1%}") for metric in COLUMNS
+    ]
+    return "| " + " | ".join([variant, *cells, str(len(values(rows, subject, COLUMNS[0])))]) + " |"
+
+
+def _verdict(rows: Sequence[Row], place: int) -> str:
+    claim = EXPERIMENT.claims[place]
+    found = verdict(rows, EXPERIMENT, claim)
+    if found is None:
+        cells = (claim.metric, claim.more[0], claim.less[0], "", "0", "not measured")
+    else:
+        ends = [f"{100 * each:+.1f}" for each in (found.difference, found.low, found.high)]
+        interval = f"{ends[0]} [{ends[1]}, {ends[2]}]"
+        cells = (claim.metric, found.more, found.less, interval, str(found.seeds), f"**{found.word}**")
+    return "| " + " | ".join(cells) + " |"
