@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +117,12 @@ def tune(
     lm: Path,
     *,
     width: int = BEAM,
-    weights: Sequence[float] = WEIGHTS,
-    word_bonuses: Sequence[float] = WORD_BONUSES,
+    weights: Sequence[float] | None = None,
+    word_bonuses: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Setting]:
-    """The error rates on a grid, the best one first: by words, then by characters.
+    """The error rates on a grid, that of `WEIGHTS` and `WORD_BONUSES` unless others are given, the best one
+    first: by words, then by characters.
 
     Clips count that have a text and last a minute at most. ConfigError: there is none.
     """
@@ -130,7 +132,7 @@ def tune(
     frames = {name: rows for found in posteriors(clips, recogniser) for name, rows in found.items()}
     if not any(references[name] for name in frames):
         raise ConfigError(f"{manifest}: no clip of a minute at most has a text to tune on")
-    grid = [(weight, bonus) for weight in weights for bonus in word_bonuses]
+    grid = list(product(weights or WEIGHTS, word_bonuses or WORD_BONUSES))
     settings = []
     for done, (weight, bonus) in enumerate(grid, start=1):
         scorer = fusion(vocabulary, model, config=FusionConfig(weight=weight, word_bonus=bonus))
