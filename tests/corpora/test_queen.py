@@ -3,6 +3,7 @@
 import io
 import struct
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sonorant.corpora import queen
 from sonorant.data import debian, manifest
 from sonorant.data.entries import CorpusError
+from sonorant.data.split import Limits, low_resource
 
 BANK = b"AmBk" + bytes(16)
 
@@ -167,9 +169,8 @@ def test_fetch_writes_every_part(tmp_path, monkeypatch):
         yield folder
 
     monkeypatch.setattr(debian, "unpacked", unpacked)
-    monkeypatch.setattr("sonorant.data.split.HELD_OUT_MINUTES", 0.05)
-    monkeypatch.setattr("sonorant.data.split.SMALL_MINUTES", 0.01)
-    monkeypatch.setattr("sonorant.data.split.LARGE_MINUTES", 0.05)
+    few = Limits(held_out=0.05, small=0.01, large=0.05)
+    monkeypatch.setattr(queen, "low_resource", partial(low_resource, limits=few))
     out = tmp_path / "out"
     clips = queen.fetch(out)
     assert len(clips) == 160
