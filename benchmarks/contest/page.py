@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from contest.command import SPLIT
 from contest.correlation import Correlation, correlation
 from contest.figures import (
     BUDGET,
@@ -63,6 +64,7 @@ def page(rows: Sequence[Row], wanted: Sequence[str], stem: str) -> str:
         f"python benchmarks/objectives.py --minutes {budget['pretraining minutes']:g} "
         f"--finetune-minutes {budget['fine-tuning minutes']:g} --processes {budget['processes']:g} "
         f"--seeds {' '.join(map(str, seeds))}"
+        + "".join(f" --speech {name} --pretrained runs/objectives" for name in SPLIT if f"-{name}-" in stem)
     )
     lines = [
         f"# Objectives beside each other, {stem.removeprefix('objectives-')}\n",

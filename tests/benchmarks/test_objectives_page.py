@@ -74,6 +74,8 @@ def test_the_page_has_the_best_first_and_tells_what_is_ill():
     assert table[1][-1] == "no sign |"
     assert table[2][-1] == "constant prediction: since step 20 |"
     assert "--minutes 5 --finetune-minutes 2 --processes 2 --seeds 0 1`" in text
+    other = page.page(rows, ["apc", "npc"], "objectives-festvox_ru-day")
+    assert "--seeds 0 1 --speech festvox_ru --pretrained runs/objectives`" in other
     assert "Whisper" in text
 
 
