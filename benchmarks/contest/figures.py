@@ -47,6 +47,11 @@ def subjects(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row.subject for row in rows if row.subject != BUDGET))
 
 
+def seeds(rows: Sequence[Row]) -> list[int]:
+    """Those of which there are figures."""
+    return sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
+
+
 def trained(rows: Sequence[Row]) -> list[str]:
     """The subjects that were trained without labels."""
     return [name for name in subjects(rows) if values(rows, name, "updates")]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from contest.figures import BUDGET, shown, values
+from contest.figures import BUDGET, seeds, shown, values
 from contest.joint import AUROC, CER, EXPERIMENT, LM, VARIANTS, WER
 from contest.keeping import origin, spent
 from contest.verdicts import verdict
@@ -26,11 +26,10 @@ def show(rows: Sequence[Row], file: Path) -> None:
 
 def page(rows: Sequence[Row], stem: str) -> str:
     budget = spent(rows)
-    seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
     parts = sorted({row.task for row in rows if row.subject != BUDGET})
     command = (
         f"python benchmarks/cjt.py RUN --part {' '.join(parts)} --minutes {budget['fine-tuning minutes']:g} "
-        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds))}"
+        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds(rows)))}"
     )
     lines = [
         f"# Complementary joint training, {stem.removeprefix('cjt-')}\n",

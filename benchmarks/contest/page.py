@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from contest.command import SPLIT
 from contest.correlation import Correlation, correlation
 from contest.figures import (
-    BUDGET,
     CER,
     COLUMNS,
     HEALTH,
@@ -17,6 +16,7 @@ from contest.figures import (
     NATS,
     PHONES,
     pairs,
+    seeds,
     shown,
     subjects,
     trained,
@@ -59,11 +59,10 @@ def page(rows: Sequence[Row], wanted: Sequence[str], stem: str) -> str:
     budget = spent(rows)
     names = sorted(subjects(rows), key=lambda name: _order(rows, name))
     head = ["", "encoder", *(heading for heading, _, _ in COLUMNS.values()), "health"]
-    seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
     command = (
         f"python benchmarks/objectives.py --minutes {budget['pretraining minutes']:g} "
         f"--finetune-minutes {budget['fine-tuning minutes']:g} --processes {budget['processes']:g} "
-        f"--seeds {' '.join(map(str, seeds))}"
+        f"--seeds {' '.join(map(str, seeds(rows)))}"
         + "".join(f" --speech {name} --pretrained runs/objectives" for name in SPLIT if f"-{name}-" in stem)
     )
     lines = [
@@ -108,12 +107,11 @@ def _correlated(found: Correlation | None, methods: int) -> str:
 
 def missing(rows: Sequence[Row], wanted: Sequence[str]) -> list[str]:
     """A line for each contestant that lacks figures of a seed that others have."""
-    seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
     lines = []
     for name in wanted:
         shows = {"measure": PHONES} if name in BOUNDS else SHOWS
         lacks = []
-        for seed in seeds:
+        for seed in seeds(rows):
             there = {row.metric for row in rows if (row.subject, row.seed) == (name, seed)}
             stages = [stage for stage, metric in shows.items() if metric not in there]
             lacks += [f"seed {seed} ({', '.join(stages)})"] if stages else []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from contest.figures import BUDGET, shown, values
+from contest.figures import seeds, shown, values
 from contest.keeping import origin, spent
 from contest.recognisers import ARMS, KINDS, LABELS, Recogniser
 from sonorant.evaluate.rows import Row
@@ -39,10 +39,9 @@ def show(rows: Sequence[Row], file: Path) -> None:
 
 def page(rows: Sequence[Row], stem: str) -> str:
     budget = spent(rows)
-    seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
     command = (
         f"python benchmarks/recognisers.py --minutes {budget['fine-tuning minutes']:g} "
-        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds))}"
+        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds(rows)))}"
     )
     lines = [
         f"# Recognisers from few labels, {stem.removeprefix('recognisers-')}\n",

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from contest.experiments import EXPERIMENTS, Claim, Experiment
-from contest.figures import BUDGET, FORMS, HEALTH, LOSS, shown, values
+from contest.figures import FORMS, HEALTH, LOSS, seeds, shown, values
 from contest.keeping import origin, spent
 from contest.noise import SNR
 from contest.verdicts import verdict
@@ -38,10 +38,9 @@ def show(rows: Sequence[Row], file: Path) -> None:
 def page(rows: Sequence[Row], stem: str) -> str:
     """All verdicts as a table, then each experiment with its figures."""
     budget = spent(rows)
-    seeds = sorted({row.seed for row in rows if row.subject != BUDGET and row.seed is not None})
     command = (
         f"python benchmarks/behaviour.py --minutes {budget['pretraining minutes']:g} "
-        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds))}"
+        f"--processes {budget['processes']:g} --seeds {' '.join(map(str, seeds(rows)))}"
     )
     lines = [
         f"# Behaviour that papers promise, {stem.removeprefix('behaviour-')}\n",

@@ -15,6 +15,7 @@ from sonorant.cli import (  # noqa: F401 (each adds its commands)
     language,
     learn,
     speech,
+    unpaired,
     use,
 )
 from sonorant.cli.app import app

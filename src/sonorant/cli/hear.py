@@ -50,8 +50,8 @@ def transcribe(
     Example: `sonorant transcribe runs/ctc interviews/ --format srt --out subtitles`
     """
     from sonorant.recipes.language import language
-    from sonorant.recipes.sources import write_whole
     from sonorant.recipes.transcribing import transcribe_all
+    from sonorant.recipes.whole import write_whole
 
     known = language(lm, hot_words, weight=lm_weight, word_bonus=word_bonus)
     skipped = []

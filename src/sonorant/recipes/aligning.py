@@ -21,7 +21,8 @@ from sonorant.data.audio import AudioError, clip_blocks
 from sonorant.data.entries import Entry, checked
 from sonorant.data.manifest import Clip, read, write
 from sonorant.recipes.recognise import load_recogniser
-from sonorant.recipes.sources import sources, write_whole
+from sonorant.recipes.sources import sources
+from sonorant.recipes.whole import write_whole
 
 UNITS = ("words", "characters")
 SHOWN = 5  # words without labels that are named

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import torch
 
-from sonorant import corpora
 from sonorant.config import ConfigError, convert, load
 from sonorant.data.entries import Progress, Skipped
-from sonorant.data.manifest import Clip, read, write
+from sonorant.data.manifest import Clip, write
 from sonorant.evaluate.sampling import SamplingError, split
 from sonorant.recipes.settings import PretrainConfig
 from sonorant.recipes.shipped import shipped
+from sonorant.recipes.sources import gathered
 
 RECIPES = ((0.0, "demo_cpc"), (30.0, "demo_pretrain"))  # from so many minutes on, this configuration
 TRAINING = 0.85  # of the budget; the rest goes into reading, timing and scoring
@@ -94,12 +94,7 @@ def told(planned: Planned) -> str:
 
 def _shared_out(source: Path, speech: Path, progress: Progress | None) -> Sequence[Skipped]:
     """Writes the two manifests, and gives the files that were left out."""
-    skipped: Sequence[Skipped] = []
-    if source.is_dir():
-        found = corpora.read(source, out=speech / "audio", layout=None, progress=progress)
-        clips, skipped = list(found.clips), found.skipped
-    else:
-        clips = list(read(source))
+    clips, skipped = gathered(source, speech / "audio", progress)
     held_out = _held_out(clips)
     speech.mkdir(parents=True, exist_ok=True)
     if held_out:

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sonorant import corpora
 from sonorant.config import ConfigError, convert, override
 from sonorant.data.entries import Progress, Skipped
 from sonorant.data.manifest import write
@@ -27,6 +26,7 @@ from sonorant.encoders.build import EncoderConfig, frontend
 from sonorant.recipes.budget import processes
 from sonorant.recipes.finetune import transcribed
 from sonorant.recipes.settings import FinetuneConfig, best_checkpoint, encoder_settings
+from sonorant.recipes.sources import gathered
 
 SHORTER = 10  # updates, over theirs, and peak rates, under ours
 MASK_SECONDS, MASK_CHANNELS = 0.2, 64 / 768
@@ -151,7 +151,7 @@ def _manifest(source: Path, speech: Path, progress: Progress | None) -> tuple[Pa
     file = speech / "transcribed.jsonl"
     if file.exists():
         return file, []
-    found = corpora.read(source, out=speech / "audio", progress=progress)
+    clips, skipped = gathered(source, speech / "audio", progress)
     speech.mkdir(parents=True, exist_ok=True)
-    write(file, found.clips)
-    return file, found.skipped
+    write(file, clips)
+    return file, skipped

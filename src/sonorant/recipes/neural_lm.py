@@ -26,6 +26,7 @@ from sonorant.lm.arpa import TextError
 from sonorant.lm.kneser_ney import estimate
 from sonorant.lm.neural import CONFIG, EDGE, UNSEEN, Network, NeuralConfig, load, save
 from sonorant.recipes.language import sentences
+from sonorant.recipes.whole import write_whole
 from sonorant.train.optim import OptimizerConfig, adamw, named_state, restore_state
 
 TRAINING = "training"  # the folder of what is needed to go on
@@ -220,9 +221,7 @@ def _keep(stand: Stand, out: Path, network: Network, optimizer: torch.optim.Opti
     state = {f"network/{name}": each for name, each in network.state_dict().items()}
     state |= {f"optimizer/{name}": each for name, each in named_state(network, optimizer).items()}
     save_file(state, folder / f"epoch_{stand.epoch}.safetensors")
-    partial = folder / "state.json.partial"
-    partial.write_bytes(msgspec.json.encode(stand))
-    partial.replace(folder / "state.json")
+    write_whole(folder / "state.json", msgspec.json.encode(stand))
     for old in folder.glob("epoch_*.safetensors"):
         if old.name != f"epoch_{stand.epoch}.safetensors":
             old.unlink()

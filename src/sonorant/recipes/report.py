@@ -11,6 +11,7 @@ from sonorant.recipes.sections.page import ReportError, Section, folders, name, 
 from sonorant.recipes.sections.picture import picture
 from sonorant.recipes.sections.tables import provenance, results
 from sonorant.recipes.sections.transcripts import transcripts
+from sonorant.recipes.whole import write_whole
 from sonorant.train import checkpoint
 
 HOLDS = (
@@ -39,9 +40,7 @@ def write_report(run: Path) -> Path:
     ]
     if not sections:
         raise ReportError(f"{run}: nothing to report (a run's folder holds {HOLDS})")
-    report, aside = run / "report.html", run / "report.html.partial"
-    aside.write_text(page(name(run, run), sections), encoding="utf8")
-    return aside.replace(report)
+    return write_whole(run / "report.html", page(name(run, run), sections))
 
 
 def _settings(run: Path) -> list[Section]:

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sonorant import corpora
 from sonorant.config import ConfigError
-from sonorant.data.entries import audio_files
+from sonorant.data.entries import Progress, Skipped, audio_files
+from sonorant.data.manifest import Clip, read
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,15 @@ def _sources(path: Path) -> Iterator[Source]:
         yield Source(file, file.relative_to(path).with_suffix(""))
 
 
-def write_whole(path: Path, content: str) -> None:
-    """Write a file whole or not at all, with the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(content, encoding="utf8")
-    partial.replace(path)
+def gathered(
+    source: Path, folder: Path, progress: Progress | None = None
+) -> tuple[Sequence[Clip], Sequence[Skipped]]:
+    """The clips of a manifest, or of a folder of audio, and what was left out; `folder` is for audio that has
+    no file of its own.
+
+    ManifestError, CorpusError: there are none.
+    """
+    if not source.is_dir():
+        return read(source), []
+    found = corpora.read(source, out=folder, progress=progress)
+    return found.clips, found.skipped

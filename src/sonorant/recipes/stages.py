@@ -19,6 +19,7 @@ from sonorant.objectives.seq2seq import Seq2Seq
 from sonorant.recipes.fit import Job, step_seconds
 from sonorant.recipes.recognise import posteriors
 from sonorant.recipes.settings import differences
+from sonorant.recipes.whole import write_whole
 from sonorant.train import checkpoint
 
 PLAN = "plan.json"
@@ -69,10 +70,7 @@ def check_plan(out: Path, config: Config) -> None:
 
 
 def keep_plan(out: Path, config: Config) -> None:
-    partial = out / f"{PLAN}.partial"
-    out.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
-    partial.replace(out / PLAN)
+    write_whole(out / PLAN, msgspec.json.format(msgspec.json.encode(config)) + b"\n")
 
 
 def training_minutes(job: Job) -> float:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from sonorant import corpora
 from sonorant.asr.vocabulary import Spelling
 from sonorant.config import ConfigError
 from sonorant.data.entries import Progress
-from sonorant.data.manifest import Clip, read, write
+from sonorant.data.manifest import Clip, write
 from sonorant.recipes.fit import say
+from sonorant.recipes.sources import gathered
 from sonorant.tts.speak import Missing
 from sonorant.tts.spoken import UnspeakableError, spoken
 
@@ -34,19 +34,14 @@ class Sentences(NamedTuple):
         return sum(map(len, self.lines))
 
 
-def listed(source: Path, folder: Path, *, quiet: bool, progress: Progress | None = None) -> list[Clip]:
-    """The clips of a manifest, or of a folder of audio; `folder` is for audio that has no file of its own.
-
-    ManifestError, CorpusError: there are none.
-    """
-    if not source.is_dir():
-        return list(read(source))
-    found = corpora.read(source, out=folder, progress=progress)
-    for path, reason in found.skipped[:LISTED]:
+def listed(source: Path, folder: Path, *, quiet: bool, progress: Progress | None = None) -> Sequence[Clip]:
+    """The clips of `gathered`, telling what was left out."""
+    clips, skipped = gathered(source, folder, progress)
+    for path, reason in skipped[:LISTED]:
         say(f"skipped {path}: {reason.removeprefix(f'{path}: ')}", quiet=quiet)
-    if len(found.skipped) > LISTED:
-        say(f"{len(found.skipped)} files skipped in all", quiet=quiet)
-    return found.clips
+    if len(skipped) > LISTED:
+        say(f"{len(skipped)} files skipped in all", quiet=quiet)
+    return clips
 
 
 def write_paired(source: Path, clips: Sequence[Clip], file: Path) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from sonorant.config import ConfigError
 from sonorant.evaluate.rows import Row
+from sonorant.recipes.whole import write_whole
 
 FITS, ROWS, TABLE = "fits.jsonl", "results.jsonl", "results.csv"
 
@@ -68,20 +69,14 @@ def save(folder: Path, fits: Sequence[Fit]) -> None:
     """Fits and their rows, in place of those before."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for fit in fits for row in fit.rows]
-    _write(folder / FITS, _lines(fits))
-    _write(folder / ROWS, _lines(rows))
+    write_whole(folder / FITS, _lines(fits))
+    write_whole(folder / ROWS, _lines(rows))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(Row.__struct_fields__)
     writer.writerows(msgspec.structs.astuple(row) for row in rows)
-    _write(folder / TABLE, table.getvalue().encode())
+    write_whole(folder / TABLE, table.getvalue().encode())
 
 
 def _lines(values: Sequence[Fit] | Sequence[Row]) -> bytes:
     return b"".join(msgspec.json.encode(value) + b"\n" for value in values)
-
-
-def _write(file: Path, content: bytes) -> None:
-    aside = file.with_name(f"{file.name}.partial")
-    aside.write_bytes(content)
-    aside.replace(file)

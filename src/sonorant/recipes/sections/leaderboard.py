@@ -10,6 +10,7 @@ from sonorant.recipes.benching.upstream import BASELINE
 from sonorant.recipes.sections.page import Section, key, number, page, text, words
 from sonorant.recipes.sections.plots import Line, PlotError, lines
 from sonorant.recipes.sections.tables import figure, is_share, provenance
+from sonorant.recipes.whole import write_whole
 
 PAGE = "leaderboard.html"
 
@@ -41,11 +42,8 @@ def write_leaderboard(folder: Path, fits: Sequence[Fit]) -> Path:
         Section("How each figure came about", _fits(fits)),
         *provenance(folder),
     ]
-    file, aside = folder / PAGE, folder / f"{PAGE}.partial"
-    aside.write_text(
-        page(folder.resolve().name, sections, over="Sonorant benchmark", script=SORT), encoding="utf8"
-    )
-    return aside.replace(file)
+    content = page(folder.resolve().name, sections, over="Sonorant benchmark", script=SORT)
+    return write_whole(folder / PAGE, content)
 
 
 def _heads(fits: Sequence[Fit], task: str) -> list[str | None]:
