@@ -73,6 +73,24 @@ def test_no_frame_sees_beyond_its_section(frontend, clips, tmp_path):
     assert 0 < start < end
 
 
+@pytest.mark.parametrize("frontend", FRONTENDS)
+def test_a_section_hears_two_seconds_before_it_and_no_more(frontend, clips, tmp_path):
+    model = encoder(frontend, CONTEXTS[0])
+    clip = clips[-1]
+    store, before = frames([clip], tmp_path / "before", model, sections=0.3)
+    bounds = section_bounds(len(before[clip.id]), store.section)
+    wave, rate = soundfile.read(clip.path)
+    wave[: round(0.1 * rate)] = 0.1 * torch.randn(round(0.1 * rate)).numpy()
+    soundfile.write(tmp_path / "other.flac", wave, rate)
+    other = msgspec.structs.replace(clip, path=str(tmp_path / "other.flac"))
+    _, after = frames([other], tmp_path / "after", model, sections=0.3)
+    same = (before[clip.id] == after[clip.id]).all(1)
+    hears = [start * store.frame_seconds < 2.0 + 0.1 for start in bounds[:-1]]
+    assert hears[-1] is False
+    for heard, start, end in zip(hears, bounds, bounds[1:], strict=False):
+        assert same[start:end].all() != heard
+
+
 def test_sections_shorter_than_a_frame_are_refused(clips, tmp_path):
     with pytest.raises(ConfigError, match=r"0\.001 s are shorter than a frame of 0\.01 s"):
         extract(log_mel(), clips, tmp_path / "f", provenance={}, sections=0.001)

@@ -103,7 +103,9 @@ def test_whisper_meets_long_clips_in_stretches(folders, speech, tmp_path, monkey
         inside = slice(margin if number else 0, min(size - margin, len(expected)))
         kept = found[first:][inside]
         assert (kept - expected[inside]).abs().max() < 0.01
-    with pytest.raises(ConfigError, match=r"sections: 3\.0 s are too long for a network of 4 s"):
+    with pytest.raises(
+        ConfigError, match=r"sections: 3\.0 s are too long for a network of 4 s, which hears 2 s"
+    ):
         extract(upstream, [clip], tmp_path / "x", provenance={}, sections=3.0)
 
 

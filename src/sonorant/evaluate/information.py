@@ -10,8 +10,10 @@ utterance with representations Z_a and Z_b, k-means f and a linear probe q,
 Here Z_a and Z_b are single frames, Z_b `gap` seconds after Z_a. Four things keep the bound one: Z_a has not
 seen the audio of Z_b, f and q see training utterances only, the cross-entropy is that of held-out utterances,
 and the entropy is that of the same held-out labels. For the first, utterances are encoded in sections, each
-by itself, and only pairs across the end of one count. Features of whole utterances will do where the network
-is causal; others are refused, because they have seen what they should predict. The entropy carries Miller and
+with the two seconds before it and nothing behind it, and only pairs across the end of one count. (Without
+what came before, a front end that is normalised over the utterance is normalised over half a second, and
+tells neither level nor silence.) Features of whole utterances will do where the network is causal; others are
+refused, because they have seen what they should predict. The entropy carries Miller and
 Madow's correction, (observed labels - 1) / 2N; the plug-in estimate is reported beside it. Neighbouring
 frames are alike, which makes the correction too small rather than too large.
 

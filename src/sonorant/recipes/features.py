@@ -1,6 +1,7 @@
 """Features of utterances, layer by layer, from an encoder, a published model, or log-mel alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from torch import Tensor
 from sonorant.config import ConfigError
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, seconds, where
-from sonorant.encoders.base import Frontend, Upstream
+from sonorant.encoders.base import Upstream
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.encoders.mfcc import MFCC
 from sonorant.evaluate.store import FeatureWriter
-from sonorant.recipes.long import LONG, long_features, section_samples
+from sonorant.recipes.long import BEFORE, LONG, Encode, Section, long_features, own, sections_of
 from sonorant.recipes.precision import prepared
 from sonorant.train import distributed
 from sonorant.types import Padded, pad
@@ -23,6 +24,7 @@ from sonorant.types import Padded, pad
 TARGETS = "targets"  # the folder in a store that is made for the label-free score
 SECTION = 0.5  # seconds, where features are made for the label-free score
 Progress = Callable[[int, int], None]
+Utterances = Sequence[Float[Tensor, "time dim"]]
 
 
 def extract(
@@ -40,12 +42,12 @@ def extract(
     """Writes the features of clips and gives the number of utterances.
 
     Layers are `frontend`, then `layer_0` and on; `layers` chooses among them. `sections` cuts utterances into
-    equal parts of about so many seconds, each encoded by itself, so that no frame sees beyond its own: what
-    the label-free score needs of a network that sees the future. Clips of more than a minute are encoded
-    without sections too in stretches of a minute, of which 5 s at either side only give context: no frame
-    sees further than its stretch, nor does a normalisation over the utterance. Stretches are shorter where a
-    network takes less at once. ConfigError: a layer is not there, every clip is too short, or a section is,
-    or too long for the network; the precision cannot be had.
+    equal parts of about so many seconds, each encoded with the 2 s before it and nothing behind it, so that
+    no frame sees beyond its own: what the label-free score needs of a network that sees the future. Clips of
+    more than a minute are encoded without sections too in stretches of a minute, of which 5 s at either side
+    only give context: no frame sees further than its stretch, nor does a normalisation over the utterance.
+    Stretches are shorter where a network takes less at once. ConfigError: a layer is not there, every clip is
+    too short, or a section is, or too long for the network; the precision cannot be had.
     """
     frontend = upstream.front()
     clips = where(clips, np.rint(seconds(clips) * frontend.rate) >= frontend.window)
@@ -55,8 +57,12 @@ def extract(
     section = None if sections is None else round(sections / frame_seconds)
     if section is not None and section < 1:
         raise ConfigError(f"sections: {sections} s are shorter than a frame of {frame_seconds} s")
-    if section is not None and 1.5 * section * frame_seconds > upstream.longest:  # they are only about equal
-        raise ConfigError(f"sections: {sections} s are too long for a network of {upstream.longest:g} s")
+    longest = upstream.longest - BEFORE
+    if section is not None and 1.5 * section * frame_seconds > longest:  # they are only about equal
+        raise ConfigError(
+            f"sections: {sections} s are too long for a network of {upstream.longest:g} s, "
+            f"which hears {BEFORE:g} s before them too"
+        )
     with FeatureWriter(
         out,
         frame_seconds=frame_seconds,
@@ -127,14 +133,14 @@ def _features(
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
     long = seconds(clips) > at_once
     short = where(clips, ~long)
+    if section is not None:  # most audio is encoded several times, and no more of it at once
+        batch_seconds /= 1 + BEFORE * frontend.rate / (section * frontend.stride)
     for batch in Dataset(short, config).in_order(batch_seconds) if short else ():
-        pieces = [_pieces(wave, frontend, section) for wave in _waves(batch.inputs)]
-        joined = {
-            layer: _joined(frames, [len(utterance) for utterance in pieces])
-            for layer, frames in encode([piece for utterance in pieces for piece in utterance]).items()
-        }
+        waves = _waves(batch.inputs)
+        sections = None if section is None else [sections_of(len(wave), frontend, section) for wave in waves]
+        layers = _whole(encode(waves)) if sections is None else _in_sections(encode, waves, sections)
         for row, name in enumerate(batch.ids):
-            yield name, {layer: frames[row] for layer, frames in joined.items()}
+            yield name, {layer: frames[row].float() for layer, frames in layers.items()}
     for clip in where(clips, long):
         yield clip.id, long_features(encode, clip, frontend, section, at_once)
 
@@ -143,19 +149,20 @@ def _waves(inputs: Padded) -> list[Float[Tensor, " samples"]]:
     return [wave[:length] for wave, length in zip(inputs.values, inputs.lengths.tolist(), strict=True)]
 
 
-def _pieces(
-    wave: Float[Tensor, " samples"], frontend: Frontend, section: int | None
-) -> list[Float[Tensor, " samples"]]:
-    """The audio of each section, or the whole."""
-    if section is None:
-        return [wave]
-    return [wave[start:end] for start, end in section_samples(len(wave), frontend, section)]
+def _whole(layers: Mapping[str, Padded]) -> dict[str, Utterances]:
+    return {
+        layer: frames.values[frames.mask].split(frames.lengths.tolist()) for layer, frames in layers.items()
+    }
 
 
-def _joined(frames: Padded, pieces: Sequence[int]) -> list[Float[Tensor, "time dim"]]:
-    """Each utterance's frames, of as many rows as it had pieces, one behind the other."""
-    lengths = [int(each.sum()) for each in frames.lengths.split(list(pieces))]
-    return list(frames.values[frames.mask].float().split(lengths))
+def _in_sections(
+    encode: Encode, waves: Sequence[Float[Tensor, " samples"]], sections: Sequence[Sequence[Section]]
+) -> dict[str, Utterances]:
+    together = list(chain(*sections))
+    owners = chain(*([wave] * len(some) for wave, some in zip(waves, sections, strict=True)))
+    pieces = [wave[each.start : each.end] for wave, each in zip(owners, together, strict=True)]
+    lengths = [sum(each.frames for each in some) for some in sections]
+    return {layer: own(frames, together).split(lengths) for layer, frames in encode(pieces).items()}
 
 
 def log_mel(rate: int = 16000) -> LogMel:

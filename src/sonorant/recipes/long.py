@@ -1,6 +1,8 @@
 """Features of a clip that is too long to be encoded at once, in memory for a minute of it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,6 +17,7 @@ from sonorant.types import Padded
 
 LONG = 60.0  # seconds that are encoded at once
 MARGIN = 5.0  # seconds at either side of a stretch that give context, and no features
+BEFORE = 2.0  # seconds before a section that it is encoded with
 Encode = Callable[[Sequence[Float[Tensor, " samples"]]], dict[str, Padded]]
 
 
@@ -33,12 +36,34 @@ def long_features(
     return {name: torch.cat(parts.pop(name)) for name in list(parts)}
 
 
-def section_samples(samples: int, frontend: Frontend, section: int) -> list[tuple[int, int]]:
-    """Where each section of a waveform starts and ends, so that it gives just its frames."""
+class Section(NamedTuple):
+    """What is encoded by itself: samples from `start` to `end`, of which the last `frames` frames count."""
+
+    start: int
+    end: int
+    frames: int
+
+
+def sections_of(samples: int, frontend: Frontend, section: int) -> list[Section]:
+    """The equal sections of a waveform, each with up to `BEFORE` seconds of what comes before it."""
+    before = round(BEFORE * frontend.rate / frontend.stride)
     bounds = section_bounds(frontend.frames(samples), section)
-    starts = [start * frontend.stride for start in bounds[:-1]]
     ends = [(end - 1) * frontend.stride + frontend.window for end in bounds[1:-1]]
-    return list(zip(starts, [*ends, samples], strict=True))
+    return [
+        Section(max(0, first - before) * frontend.stride, end, last - first)
+        for (first, last), end in zip(pairwise(bounds), [*ends, samples], strict=True)
+    ]
+
+
+def own(frames: Padded, sections: Sequence[Section]) -> Tensor:
+    """The frames of each section, without those before it, one behind the other."""
+    lengths = frames.lengths.tolist()
+    return torch.cat(
+        [
+            row[length - each.frames : length]
+            for row, length, each in zip(frames.values, lengths, sections, strict=True)
+        ]
+    )
 
 
 def _overlapping(
@@ -59,12 +84,9 @@ def _overlapping(
 def _sections(encode: Encode, clip: Clip, frontend: Frontend, section: int) -> Iterator[dict[str, Tensor]]:
     rate = frontend.rate
     samples = sum(len(block) for block in clip_blocks(clip, rate, LONG))
-    bounds = section_samples(samples, frontend, section)
-    waves = map(torch.from_numpy, cut(clip_blocks(clip, rate, LONG), bounds))
-    together = max(1, round(LONG * rate / frontend.stride / section))
-    pieces = list[Tensor]()
-    for number, wave in enumerate(waves, start=1):
-        pieces.append(wave)
-        if len(pieces) == together or number == len(bounds):
-            yield {name: frames.values[frames.mask] for name, frames in encode(pieces).items()}
-            pieces = []
+    sections = sections_of(samples, frontend, section)
+    waves = map(torch.from_numpy, cut(clip_blocks(clip, rate, LONG), [each[:2] for each in sections]))
+    together = max(1, round(LONG / (section * frontend.stride / rate + BEFORE)))
+    for first in range(0, len(sections), together):
+        some = sections[first : first + together]
+        yield {name: own(frames, some) for name, frames in encode(list(islice(waves, len(some)))).items()}
