@@ -138,9 +138,9 @@ def _features(
     for batch in Dataset(short, config).in_order(batch_seconds) if short else ():
         waves = _waves(batch.inputs)
         sections = None if section is None else [sections_of(len(wave), frontend, section) for wave in waves]
-        layers = _whole(encode(waves)) if sections is None else _in_sections(encode, waves, sections)
+        found = _whole(encode(waves)) if sections is None else _in_sections(encode, waves, sections)
         for row, name in enumerate(batch.ids):
-            yield name, {layer: frames[row].float() for layer, frames in layers.items()}
+            yield name, {layer: frames[row].float() for layer, frames in found.items()}
     for clip in where(clips, long):
         yield clip.id, long_features(encode, clip, frontend, section, at_once)
 
