@@ -114,7 +114,7 @@ def _draw_confidences(axes: Axes, rows: Sequence[Row], writer: str) -> None:
             shares, edges, fill=filled, color=color, alpha=0.5 if filled else 1, linewidth=2, label=kind
         )
     worth = shown(values(rows, EXPERIMENT.subject(writer), AUROC), "{:.3f}")
-    axes.legend(title=f"{writer}: AUROC {worth or 'unknown'}", loc="upper left")
+    axes.legend(title=f"{writer}: AUROC {worth or 'unknown'}")
     axes.set_xlabel("confidence")
     axes.set_ylabel("share of characters")
     axes.grid(alpha=0.3)
