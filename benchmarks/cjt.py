@@ -10,7 +10,8 @@ updates as fit into --minutes processor minutes of the seed's, measured once. Wh
 labels, synthetic audio, and for CJT++ round 1) is made once for each seed. Stages are kept in folders of
 --out: what has ended is not repeated, what was interrupted goes on. Rows are added to
 results/cjt-PART-DATE.jsonl after each variant, in place of those of the same variant, seed and metric, and
-the page is made anew of all.
+the page is made anew of all. At the end of each seed layers and confidences of what has ended are looked into
+(contest/joint_analysis.py); layers need the variant `all transcribed`.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from pathlib import Path
 
 from contest.command import RESULTS
 from contest.entries import Budget
-from contest.joint import PLUS, VARIANTS, Setup, variant_rows
+from contest.joint import NETWORKS, PLUS, REFERENCE, SPEECH_ONLY, Setup, variant_rows
+from contest.joint_analysis import ANALYSES, RUNS
 from contest.joint_page import show
 from contest.keeping import check, keep
 from contest.small import SPEECH, small_corpus
@@ -34,7 +36,7 @@ from sonorant.recipes.pretrain import pretrain
 from sonorant.recipes.settings import PretrainConfig
 from sonorant.recipes.shipped import shipped
 
-QUICK = ("CJT", "seed", PLUS)
+QUICK = ("CJT", "seed", SPEECH_ONLY, PLUS, REFERENCE)
 FAKE = SPEECH.parent / "fake_tts.py"
 
 
@@ -43,9 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.add_argument("run", nargs="?", type=Path, help="a pretraining run")
-    command.add_argument(
-        "--variants", nargs="+", choices=[*VARIANTS], help="all unless given", metavar="NAME"
-    )
+    command.add_argument("--variants", nargs="+", choices=NETWORKS, help="all unless given", metavar="NAME")
     command.add_argument("--seeds", type=int, nargs="+", default=[0])
     command.add_argument("--part", choices=("10m", "1h"), default="10m", help="that is transcribed")
     command.add_argument("--minutes", type=float, default=10.0, help="of each training, by the processors")
@@ -60,7 +60,7 @@ def main() -> None:
     command.add_argument("--file", type=Path, help="of rows, to which these are added")
     command.add_argument("--quick", action="store_true", help="seconds on fixtures; nothing is kept")
     options = command.parse_args()
-    wanted = options.variants or (QUICK if options.quick else [*VARIANTS])
+    wanted = options.variants or (QUICK if options.quick else NETWORKS)
     if options.quick:
         sys.exit(quick(wanted))
     if options.run is None:
@@ -91,13 +91,16 @@ def budget(setup: Setup) -> Budget:
 
 
 def run(setup: Setup, wanted: Sequence[str], seeds: Sequence[int], file: Path) -> int:
-    """All variants of a seed before the next seed; one that fails is told, and the next goes on. Gives the
-    exit code."""
+    """All variants of a seed, and what is looked into, before the next seed; one that fails is told, and the
+    next goes on. Gives the exit code."""
     failed = 0
     for seed in seeds:
-        for variant in (each for each in VARIANTS if each in wanted):
+        work = [(variant_rows, variant) for variant in NETWORKS if variant in wanted]
+        work += [(analysis, variant) for variant in RUNS for analysis in ANALYSES]
+        for find, variant in work:
             try:
-                keep(file, variant_rows(setup, variant, seed), budget(setup), show)
+                if rows := find(setup, variant, seed):
+                    keep(file, rows, budget(setup), show)
             except ValueError as error:  # settings, training that came to nothing, an engine that is missing
                 failed = 1
                 print(f"{variant}, seed {seed}: {error}", file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 """What cjt.py compares: variants of joint training, which share what is the same in them; error rates."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sonorant.data.manifest import read, write
 from sonorant.evaluate.rows import Row, read_rows
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes.cjt import CJTConfig, cjt
+from sonorant.recipes.finetune import finetune
 from sonorant.recipes.fit import say
 from sonorant.recipes.language import BEAM, language, write_model
 from sonorant.recipes.measuring import Measurer
@@ -26,12 +26,13 @@ from sonorant.recipes.shipped import shipped
 from sonorant.recipes.stages import done
 
 SEED, CJT, PLUS = "seed", "CJT", "CJT++"
+SPEECH_ONLY, TEXT_ONLY = "pseudo-labels only", "synthetic audio only"
 ONCE = {"rounds": 1}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     CJT: ONCE,
     SEED: ONCE,
-    "pseudo-labels only": {"only": "speech", **ONCE},
-    "synthetic audio only": {"only": "text", **ONCE},
+    SPEECH_ONLY: {"only": "speech", **ONCE},
+    TEXT_ONLY: {"only": "text", **ONCE},
     PLUS: {},  # conf, block 0.5
     "CJT++, mask thres": {"mask": {"kind": "thres"}},
     "CJT++, mask rand": {"mask": {"kind": "rand"}},
@@ -40,6 +41,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "CJT++, block 1": {"complementary": {"block": 1.0}},
     "CJT++, parallel layers": {"complementary": {"parallel": True}},
 }
+REFERENCE = "all transcribed"  # learns from the real texts of the other speech, too
+NETWORKS = (*VARIANTS, REFERENCE)
 FIRST = (
     "paired.jsonl",
     "speech.jsonl",
@@ -61,9 +64,9 @@ EXPERIMENT = Experiment(
     claims=tuple(
         Claim(f"{WER} test", (worse,), (better,))
         for worse, better in (
-            (SEED, "pseudo-labels only"),
-            ("synthetic audio only", "pseudo-labels only"),
-            ("pseudo-labels only", CJT),
+            (SEED, SPEECH_ONLY),
+            (TEXT_ONLY, SPEECH_ONLY),
+            (SPEECH_ONLY, CJT),
             (CJT, PLUS),
             ("CJT++, mask none", PLUS),
             ("CJT++, mask rand", PLUS),
@@ -103,12 +106,11 @@ def variant_rows(setup: Setup, variant: str, seed: int) -> list[Row]:
     if not file.exists():
         say(f"== {variant}, seed {seed}")
         best = _trained(setup, variant, seed)
-        rewrite(file, [*_error_rates(setup, variant, seed, best), *_confidences(setup, variant, seed)])
+        rewrite(file, _error_rates(setup, variant, seed, best))
     return read_rows(file)
 
 
 def joint_config(setup: Setup, variant: str, seed: int) -> CJTConfig:
-    steps = updates(setup.root / "updates.json", _tuning(setup, seed, 1), setup.minutes)
     changes = VARIANTS[variant]
     settings = {
         "out": str(setup.folder(variant, seed)),
@@ -117,13 +119,26 @@ def joint_config(setup: Setup, variant: str, seed: int) -> CJTConfig:
         "text": str(setup.corpus / "unpaired-text.txt"),
         "tts": setup.tts,
         "spoken": setup.language,
-        "finetune": msgspec.to_builtins(_tuning(setup, seed, steps)),
+        "finetune": msgspec.to_builtins(_tuning(setup, seed)),
     }
     shallow = {"block": 0.5, **changes.get("complementary", {})}
     return convert({**settings, **changes, "complementary": shallow}, CJTConfig)
 
 
-def _tuning(setup: Setup, seed: int, steps: int) -> FinetuneConfig:
+def reference_config(setup: Setup, seed: int) -> FinetuneConfig:
+    """As every other recogniser, but on all speech with its real texts."""
+    base = _tuning(setup, seed)
+    data = msgspec.structs.replace(base.data, manifest=str(_transcribed(setup)))
+    return msgspec.structs.replace(base, out=str(setup.folder(REFERENCE, seed)), data=data)
+
+
+def _tuning(setup: Setup, seed: int) -> FinetuneConfig:
+    """With as many updates as fit into the minutes of the seed's training."""
+    once = _of_steps(setup, seed, 1)
+    return _of_steps(setup, seed, updates(setup.root / "updates.json", once, setup.minutes))
+
+
+def _of_steps(setup: Setup, seed: int, steps: int) -> FinetuneConfig:
     settings = load(shipped(setup.config))
     train = {key: value for key, value in settings["train"].items() if key != "minutes"}
     data = {**settings["data"], "manifest": str(setup.corpus / f"paired-{setup.part}.jsonl")}
@@ -141,6 +156,8 @@ def _tuning(setup: Setup, seed: int, steps: int) -> FinetuneConfig:
 
 def _trained(setup: Setup, variant: str, seed: int) -> Path:
     folder = setup.folder(variant, seed)
+    if variant == REFERENCE:
+        return best_checkpoint(folder) if done(folder) else finetune(reference_config(setup, seed))
     link(folder, [setup.folder(other, seed) for other in VARIANTS], FIRST)
     if "only" not in VARIANTS[variant] and VARIANTS[variant] is not ONCE:
         link(folder, [setup.folder(other, seed) for other in VARIANTS if other.startswith(CJT)], SECOND)
@@ -166,6 +183,17 @@ def _referenced(setup: Setup) -> Path:
         clips = read(setup.corpus / "unpaired-speech.jsonl")
         setup.root.mkdir(parents=True, exist_ok=True)
         write(file, [msgspec.structs.replace(clip, text=texts.get(clip.id)) for clip in clips])
+    return file
+
+
+def _transcribed(setup: Setup) -> Path:
+    """The paired part, and the other speech where it has a text."""
+    file = setup.root / "transcribed.jsonl"
+    if not file.exists():
+        other = read(_referenced(setup))
+        write(
+            file, [*read(setup.corpus / f"paired-{setup.part}.jsonl"), *(clip for clip in other if clip.text)]
+        )
     return file
 
 
@@ -204,17 +232,3 @@ def _error_rates(setup: Setup, variant: str, seed: int, best: Path) -> list[Row]
                 )
             )  # fmt: skip
     return rows
-
-
-def _confidences(setup: Setup, variant: str, seed: int) -> list[Row]:
-    """What the confidences of a variant's own labels are worth: the seed's, and those of round 1."""
-    name = {SEED: "pseudo.json", PLUS: "pseudo_2.json"}.get(variant)
-    file = setup.folder(variant, seed) / (name or "none")
-    figures = json.loads(file.read_text(encoding="utf8")) if name and file.exists() else {}
-    if "AUROC" not in figures:
-        return []
-    low, high = figures["AUROC low"], figures["AUROC high"]
-    row = Measurer("cjt", seed).row(
-        EXPERIMENT.subject(variant), setup.part, AUROC, figures["AUROC"], low=low, high=high
-    )
-    return [row]

@@ -1,26 +1,30 @@
-"""The page of cjt.py: one table of all variants, and whether what was expected came about."""
+"""The page of cjt.py: one table of all variants, whether what was expected came about, and why."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from contest.figures import BUDGET, seeds, shown, values
-from contest.joint import AUROC, CER, EXPERIMENT, LM, VARIANTS, WER
+from contest.joint import AUROC, CER, EXPERIMENT, LM, NETWORKS, REFERENCE, WER
+from contest.joint_picture import picture, section
 from contest.keeping import origin, spent
 from contest.verdicts import verdict
 from sonorant.evaluate.rows import Row
 
 COLUMNS = (*(f"{each} {part}" for part in ("test", f"test {LM}", "dev") for each in (WER, CER)), AUROC)
-ABOUT = """\
+ABOUT = f"""\
 Every recogniser starts from the same pretrained encoder and is given the same number of updates. Figures are
 means over seeds, in brackets the lowest and the highest. The language model is an n-gram model of the paired
 part's transcripts and of the unpaired text, with a beam of 32 and the default weights; without it decoding is
-greedy. The AUROC of the seed is that of the labels of round 1, that of CJT++ of the labels of round 2: the
-probability that a right character is surer than a wrong one before and after joint training.
+greedy. The AUROC is that of the labels which a network writes for the unpaired speech, the probability that a
+right character is surer than a wrong one: the seed's before joint training, CJT's after it, and between them
+the control, whose network learned from pseudo-labels alone. `{REFERENCE}` learned from the unpaired speech
+with its real texts: no variant but an upper bound, and what layers are compared with.
 """
 
 
 def show(rows: Sequence[Row], file: Path) -> None:
-    """The page of rows, beside their file."""
+    """The page and the picture of rows, beside their file."""
+    picture(rows, file.with_suffix(".png"))
     file.with_suffix(".md").write_text(page(rows, file.stem), encoding="utf8")
 
 
@@ -37,11 +41,12 @@ def page(rows: Sequence[Row], stem: str) -> str:
         ABOUT,
         "| | " + " | ".join(COLUMNS) + " | seeds |",
         "|---|" + "---:|" * (len(COLUMNS) + 1),
-        *(_line(rows, variant) for variant in VARIANTS),
+        *(_line(rows, variant) for variant in NETWORKS),
         f"\n{EXPERIMENT.expected} ({EXPERIMENT.paper})\n",
         "| figure | more errors | fewer errors | difference, points | seeds | |",
         "|---|---|---|---:|---:|---|",
         *(_verdict(rows, place) for place in range(len(EXPERIMENT.claims))),
+        *section(rows, stem),
     ]
     return "\n".join(lines) + "\n"
 
