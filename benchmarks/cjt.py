@@ -2,7 +2,7 @@
 
     python benchmarks/cjt.py runs/pretrained --seeds 0 1 2                   # everything
     python benchmarks/cjt.py runs/pretrained --variants CJT seed --part 1h   # or piece by piece
-    python benchmarks/cjt.py --quick                                         # some seconds; nothing is kept
+    python benchmarks/cjt.py --quick                                        # a minute or two; nothing is kept
 
 RUN is a pretraining run. The paired part of the Amazon Queen (10m or 1h), its unpaired speech and its text
 are what is learned from; contest/joint.py tells which variants there are. Each training is given as many
@@ -58,7 +58,7 @@ def main() -> None:
     command.add_argument("--corpus", type=Path, default=Path("demo/corpus"), help="fetched if not there")
     command.add_argument("--out", type=Path, default=Path("runs/cjt_benchmark"), help="where stages are kept")
     command.add_argument("--file", type=Path, help="of rows, to which these are added")
-    command.add_argument("--quick", action="store_true", help="seconds on fixtures; nothing is kept")
+    command.add_argument("--quick", action="store_true", help="a minute or two on fixtures; nothing is kept")
     options = command.parse_args()
     wanted = options.variants or (QUICK if options.quick else NETWORKS)
     if options.quick:

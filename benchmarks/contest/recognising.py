@@ -44,7 +44,7 @@ def config(entry: Entry, arm: str, steps: int) -> FinetuneConfig:
     manifest = entry.corpus / f"paired-{recogniser.labels}.jsonl"
     schedule = nearest(sum(clip.seconds for clip in read(manifest)) / 3600)
     given = settings(schedule, encoder_settings(run), entry.budget.processes)
-    waiting = round(steps * schedule.waiting / schedule.updates)
+    waiting = round(steps * given["objective"]["freeze_context"] / given["train"]["steps"])
     words = [
         f"seed={entry.seed}",
         f"train.steps={steps}",

@@ -55,17 +55,25 @@ def with_hours(speech, hours, folder):
     return path
 
 
+@pytest.fixture
+def wide(pretrained, monkeypatch):
+    """As if the pretrained encoder had the published width."""
+    settings = checkpoint.read_config(checkpoint.step_folder(pretrained))["encoder"]
+    settings["context"] = {"name": "transformer", "dim": 768, "layerdrop": 0.0}
+    monkeypatch.setattr(label_budget, "encoder_settings", lambda folder: settings)
+
+
 @pytest.mark.parametrize(
-    ("hours", "steps", "waiting", "peak", "seconds", "channels"),
+    ("hours", "steps", "waiting", "peak", "seconds", "channels", "layerdrop"),
     [
-        (1 / 6, 1300, 1000, 5e-4, 16, 0.25),
-        (1, 1300, 1000, 5e-4, 32, 0.25),
-        (10, 2000, 1000, 5e-4, 80, 0.5),
-        (100, 8000, 0, 3e-4, 160, 0.5),
+        (1 / 6, 1300, 1000, 5e-4, 16, 0.25, 0.1),
+        (1, 1300, 1000, 5e-4, 32, 0.25, 0.1),
+        (10, 2000, 1000, 5e-4, 80, 0.5, 0.05),
+        (100, 8000, 0, 3e-4, 160, 0.5, 0.1),
     ],
 )
 def test_a_tenth_of_the_updates_at_ten_times_the_rates(
-    hours, steps, waiting, peak, seconds, channels, speech, pretrained, tmp_path, alone
+    hours, steps, waiting, peak, seconds, channels, layerdrop, speech, pretrained, tmp_path, alone, wide
 ):
     config = plan(with_hours(speech, hours, tmp_path), pretrained, runs=tmp_path).config
     train, objective = config.train, config.objective
@@ -73,21 +81,29 @@ def test_a_tenth_of_the_updates_at_ten_times_the_rates(
     assert (train.schedule.decay, train.schedule.peak) == ("tri_stage", pytest.approx(peak))
     assert (config.data.batch_seconds, objective["channel_mask_probability"]) == (seconds, channels)
     assert config.data.speeds == (0.9, 1.0, 1.1)
+    assert config.encoder == {"context": {"layerdrop": layerdrop}}
+    assert (objective["time_mask_probability"], objective["channel_mask_length"]) == (0.65, 64)
+    assert objective["time_mask_length"] == 5  # of 25 frames a second, where there were 50
+
+
+@pytest.mark.parametrize(
+    ("hours", "steps", "peak", "seconds"),
+    [(1 / 6, 2600, 1e-3, 8), (1, 5200, 1e-3, 8), (10, 8000, 1e-3, 20), (100, 32000, 6e-4, 40)],
+)
+def test_narrow_encoders_learn_at_once_from_smaller_batches(
+    hours, steps, peak, seconds, speech, pretrained, tmp_path, alone
+):
+    config = plan(with_hours(speech, hours, tmp_path), pretrained, runs=tmp_path).config
+    train, objective = config.train, config.objective
+    assert (train.steps, objective["freeze_context"]) == (steps, 0)
+    assert train.schedule.peak == pytest.approx(peak)
+    assert config.data.batch_seconds == seconds  # of each of two processes
+    assert (objective["time_mask_probability"], objective["channel_mask_probability"]) == (0.3, 0.1)
     assert config.encoder == {"context": {"dropout": 0.1}}  # a GRU, which drops no layers
-    # 25 frames a second and 16 channels, where there were 50 and 768
-    assert (objective["time_mask_length"], objective["channel_mask_length"]) == (5, 1)
+    assert objective["channel_mask_length"] == 1  # of 16
 
 
-def test_layers_are_dropped_where_the_encoder_can(speech, pretrained, tmp_path, monkeypatch):
-    settings = checkpoint.read_config(checkpoint.step_folder(pretrained))["encoder"]
-    settings["context"] = {"name": "transformer", "dim": 768, "layerdrop": 0.0}
-    monkeypatch.setattr(label_budget, "encoder_settings", lambda folder: settings)
-    found = plan(with_hours(speech, 10, tmp_path), pretrained, runs=tmp_path).config
-    assert found.encoder == {"context": {"layerdrop": 0.05}}
-    assert found.objective["channel_mask_length"] == 64
-
-
-def test_new_weights_are_not_kept_waiting(speech, pretrained, tmp_path):
+def test_new_weights_are_not_kept_waiting(speech, pretrained, tmp_path, wide):
     found = [
         plan(speech, pretrained, ["from_scratch=true", *words], runs=tmp_path).config.objective
         for words in ([], ["objective.freeze_context=7"])
@@ -95,7 +111,7 @@ def test_new_weights_are_not_kept_waiting(speech, pretrained, tmp_path):
     assert [each["freeze_context"] for each in found] == [0, 7]
 
 
-def test_what_is_chosen_is_told_in_a_line(speech, pretrained, tmp_path, alone):
+def test_what_is_chosen_is_told_in_a_line(speech, pretrained, tmp_path, alone, wide):
     line = told(plan(speech, pretrained, runs=tmp_path))
     assert "\n" not in line
     for part in (
@@ -124,7 +140,7 @@ def test_a_folder_becomes_a_recogniser_and_the_same_command_goes_on(
     command = ["finetune", folder, "--from", pretrained, *TINY]
     done = sonorant(*command)
     assert done.code == 0, done.err
-    assert "wav2vec 2.0's schedule for 10 min" in done.err
+    assert "the schedule for 10 min, after wav2vec 2.0's" in done.err
     assert done.out.strip().startswith("best checkpoint: runs/transcribed-from-pretrained/step_")
     assert sonorant(*command).out == done.out
     settings = json.loads((tmp_path / done.out.split(": ")[1].strip() / "config.json").read_text())

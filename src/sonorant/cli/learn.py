@@ -85,7 +85,7 @@ def finetune(
             "--from",
             metavar="RUN",
             help="A pretrained run. CONFIG is then a folder with transcripts or a manifest, and its hours "
-            "decide on wav2vec 2.0's schedule for 10 min, 1, 10 or 100 h.",
+            "decide on a schedule after wav2vec 2.0's for 10 min, 1, 10 or 100 h.",
         ),
     ] = None,
     quiet: Quiet = False,
