@@ -7,6 +7,7 @@ Interspeech 2021, https://arxiv.org/abs/2010.11524, whose cache of labels is not
 `objectives/ctc.py`. How far it reaches is our own rule: half of what it was is forgotten in an epoch.
 """
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -69,4 +70,4 @@ def momentum(config: FinetuneConfig, heard: Dataset, share: float) -> float:
     """The teacher's, so that half of its weights is the student's of the last epoch of `heard`."""
     batches = len(heard.plan(config.seed, 0, world=distributed.world()))
     updates = batches / share / config.train.accumulate
-    return 0.5 ** float(1 / max(updates, 1.0))
+    return math.pow(0.5, 1 / max(updates, 1.0))
