@@ -114,6 +114,14 @@ def all_blank(frozen: int | str) -> Sign:
     return Sign("all blank", "blank_share", 0.99, seen, advice, above=True, after=waited + LATE)
 
 
+def silent_teacher() -> Sign:
+    """A teacher that writes nothing: its student learns from transcripts alone. A seed that has learned
+    writes something for nearly every clip of speech."""
+    seen = "the teacher writes nothing for {empty_labels:.0%} of the clips"
+    advice = "train the seed longer or on more transcripts, or look whether the clips are speech"
+    return Sign("silent teacher", "empty_labels", 0.95, seen, advice, above=True)
+
+
 ENCODER = (
     Sign(
         "collapsed frames",

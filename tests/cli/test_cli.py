@@ -87,7 +87,7 @@ FROZEN = {
     ],
     "self-train": [
         *["paired", "speech", "overrides", "--config", "--out", "-o", "--rounds", "--keep", "--share"],
-        *["--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
+        *["--teacher", "--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
     ],
     "profile": ["config", "overrides", "--json"],
     "demo": ["--out", "-o", "--minutes", "--seed", "--json"],

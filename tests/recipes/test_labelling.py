@@ -158,3 +158,37 @@ def test_rounds_are_folders_and_are_continued(tmp_path, sonorant, tuning, few, m
     assert [path.stat().st_mtime_ns for path in written] == made
     again = sonorant(*words, "--rounds", "3").line
     assert "was begun with other settings: rounds was 2, now 3" in again
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_student_follows_and_is_followed(tmp_path, sonorant, tuning, few, processes):
+    clips = read(few)[:20]
+    written = tmp_path / "written.jsonl"
+    write(written, [msgspec.structs.replace(clip, text="never to be read \u2603") for clip in clips])
+    bare = tmp_path / "bare.jsonl"
+    write(bare, [msgspec.structs.replace(clip, text=None) for clip in clips])
+    settings = [word for word in tuning[2:] if not word.startswith("data.manifest")]
+    settings = [*settings, f"train.processes={processes}", "--teacher", "ema"]
+    weights = []
+    for speech in (written, bare)[: 3 - processes]:
+        out = tmp_path / speech.stem
+        words = ["self-train", few, speech, *settings, "--out", out]
+        done = sonorant(*words, "--json")
+        assert done.code == 0, done.err
+        assert "2. train with a teacher: about " in done.err
+        best = out / "student" / "step_0000006"
+        assert done.json["best"] == str(best)
+        assert sonorant(*words, "-q").code == 0  # done, and says so by doing nothing
+        weights.append((best / "objective.safetensors").read_bytes())
+        rows = read_metrics(out / "student" / "metrics.jsonl")
+        assert any("empty_labels" in row for row in rows)
+        assert load_recogniser(best).decoder is None
+    assert len(set(weights)) == 1
+
+
+def test_what_a_teacher_has_no_place_for_is_named(tmp_path, sonorant, tuning, few):
+    settings = [word for word in tuning[2:] if not word.startswith("data.manifest")]
+    words = ["self-train", few, few, *settings, "--out", tmp_path / "runs", "--teacher"]
+    assert "--rounds" in sonorant(*words, "ema", "--rounds", "3").line
+    assert "teacher ema: needs ctc" in sonorant(*words, "ema", "objective.name=seq2seq").line
+    assert "teacher" in sonorant(*words, "mean").line

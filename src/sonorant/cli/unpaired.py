@@ -118,6 +118,13 @@ def self_train(
     share: Annotated[
         float, typer.Option(min=0.01, max=0.99, help="Of a student's batches with pseudo-labels.")
     ] = 0.5,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ema",
+            help="Instead of rounds: one student whose moving average labels each batch (ctc alone).",
+        ),
+    ] = None,
     lm: LanguageModel = None,
     lm_weight: LanguageWeight = 0.5,
     word_bonus: WordBonus = 1.0,
@@ -131,7 +138,7 @@ def self_train(
 
     Example: `sonorant self-train paired.jsonl speech.jsonl pretrained=runs/best_rq train.minutes=10`
     """
-    from sonorant.config import convert, load
+    from sonorant.config import builtins, convert, load
     from sonorant.recipes.language import language
     from sonorant.recipes.self_training import SelfTrainConfig
     from sonorant.recipes.self_training import self_train as run
@@ -141,15 +148,17 @@ def self_train(
     words = overrides or ()
     _refuse(words, ("out", "pseudo"), "each round has its own (give --out, --keep and --share)")
     settings = load(shipped(config), [*words, f"data.manifest={json.dumps(str(paired))}"])
-    plan = SelfTrainConfig(
-        out=str(out),
-        speech=str(speech),
-        finetune=convert(settings, FinetuneConfig),
-        rounds=rounds,
-        keep=keep,
-        share=share,
-        language=_told(lm, lm_weight, word_bonus),
-    )
+    given = {
+        "out": str(out),
+        "speech": str(speech),
+        "finetune": builtins(convert(settings, FinetuneConfig)),
+        "rounds": rounds,
+        "keep": keep,
+        "share": share,
+        "language": _told(lm, lm_weight, word_bonus),
+        "teacher": teacher,
+    }
+    plan = convert(given, SelfTrainConfig)
     known = language(lm, None, weight=lm_weight, word_bonus=word_bonus)
     with console.continuable(), console.progress("labelling", quiet) as bar:
         best = run(plan, language=known, quiet=quiet, progress=bar)

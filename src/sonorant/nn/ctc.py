@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from sonorant.types import Padded
+from sonorant.types import Padded, pad
 
 
 def ctc_losses(
@@ -54,6 +54,20 @@ def fitting(
         labels = wildcards(labels, hidden, int(labels.values.max()) + 1)
     equal = labels.values[:, 1:] == labels.values[:, :-1]
     return labels.lengths + (equal & labels.mask[:, 1:]).sum(1) <= frames
+
+
+def likeliest(log_probabilities: Padded) -> tuple[Padded, Float[Tensor, ""]]:
+    """The labels of each utterance's likeliest path, repeats and blanks dropped, `batch labels`, and the mean
+    posterior of the path's frames that are not blank (0 where there are none)."""
+    posteriors, path = log_probabilities.values.max(-1)
+    spoken = (path != 0) & log_probabilities.mask
+    starts = spoken.clone()
+    starts[:, 1:] &= path[:, 1:] != path[:, :-1]
+    labels = pad([row[kept] for row, kept in zip(path, starts, strict=True)]).to(path.device)
+    # one column at least: a loss of no labels at all needs a place to look at
+    width = max(0, 1 - labels.values.shape[1])
+    sure = (posteriors.exp() * spoken).sum() / spoken.sum().clamp(min=1)
+    return Padded(F.pad(labels.values, (0, width)), labels.lengths), sure
 
 
 def blank_share(log_probabilities: Padded) -> Float[Tensor, ""]:

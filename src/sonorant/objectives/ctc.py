@@ -19,10 +19,20 @@ are read as the context gives them, without a normalisation of their own.
 With `head: recurrent` two bidirectional LSTMs stand before that linear layer (`nn/heads.py`): what reads a
 frozen encoder has to put frames together by itself.
 
+With `momentum` a teacher writes the labels of batches that have none (Higuchi, Moritz, Le Roux and Hori,
+"Momentum Pseudo-Labeling for Semi-Supervised Speech Recognition", Interspeech 2021,
+https://arxiv.org/abs/2106.08922). Its weights xi follow the student's theta,
+
+    xi = momentum * xi + (1 - momentum) * theta,   after each step
+
+and its labels are those of its likeliest path through what nothing masks; the student learns them from masked
+frames. Where the teacher writes nothing, nothing is learned: silence that it makes up would feed itself.
+
 Labels of weight 0 (`Batch.weights`) are wildcards: any label but the blank (`nn/ctc.py`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -43,10 +53,11 @@ from sonorant.encoders.tuning import (
     tuned,
     weighted_layers,
 )
-from sonorant.health import Sign, all_blank
-from sonorant.nn.ctc import blank_share, ctc_losses, fitting
+from sonorant.health import Sign, all_blank, silent_teacher
+from sonorant.nn.ctc import blank_share, ctc_losses, fitting, likeliest
 from sonorant.nn.dropout import Dropout
 from sonorant.nn.heads import RecurrentHead
+from sonorant.nn.momentum import follow, follower
 from sonorant.objective import Objective, ObjectiveConfig
 from sonorant.types import Batch, Hidden, Loss, Padded
 
@@ -57,6 +68,12 @@ class Config(TuningConfig, ObjectiveConfig, frozen=True, kw_only=True):
     head: Literal["linear", "recurrent"] = "linear"
     intermediate_layers: tuple[Annotated[int, Meta(ge=0)], ...] = ()  # that the head reads too, in training
     intermediate_weight: Share = 0.3  # w, of the mean of their losses
+    momentum: Share | None = None  # of the teacher that labels batches without labels; None: there is none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.momentum is not None and self.complementary is not None:
+            raise ValueError("momentum and complementary: give one of them (both say what teaches)")
 
     def build(self, encoder: Encoder) -> "CTC":
         return CTC(encoder, self)
@@ -67,6 +84,8 @@ class CTC(Objective):
 
     Metrics: `blank_share` of the frames have the blank as their likeliest label (it nears 1 early in
     training and must fall); `too_short` is the share of utterances with fewer frames than their labels need.
+    Of batches that the teacher labels, `empty_labels` is the share of utterances for which it writes nothing,
+    `teacher_confidence` the mean posterior of its likeliest path's frames that are not blank.
     """
 
     updates: Tensor
@@ -83,35 +102,44 @@ class CTC(Objective):
         self.mask_embedding = nn.Parameter(torch.empty(encoder.context.dim).uniform_())
         self.complementary = complementary_of(config, encoder)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.teacher: CTC | None = None
+        if config.momentum is not None:
+            self.teacher = follower(self)
 
     def forward(self, batch: Batch) -> Loss:
         """The summed -ln p(z | x) and the number of labels, so that their ratio is a mean per character.
 
         An utterance whose labels do not fit into its frames has probability zero: it adds neither to the sum
-        nor to the number. One without any label counts as one label, its blanks being what it teaches. Hidden
-        labels do not count.
+        nor to the number. One without any label counts as one label, its blanks being what it teaches, unless
+        the teacher wrote that: then it adds nothing. Hidden labels do not count.
         """
         config = self.config
+        batch, told = self._taught(batch)
         labels = checked_labels(batch, config.labels)
         unknown = hidden_labels(batch, labels)
         hidden = self._encode(batch.inputs, batch if self.training else None)
         log_probabilities = self._head(read(hidden, config, self.layers))
-        total = ctc_losses(log_probabilities, labels, unknown).sum()  # eq. 12
+        # eq. 12; without `told` the labels are a person's, and an empty one is a lesson, too
+        counts = labels.lengths > 0 if told else torch.ones_like(labels.lengths, dtype=torch.bool)
+        total = torch.where(counts, ctc_losses(log_probabilities, labels, unknown), 0.0).sum()
         if config.intermediate_layers and self.training:
             heads = (
                 self._head(layer_of(hidden, layer, key="intermediate_layers"))
                 for layer in config.intermediate_layers
             )
-            lower = torch.stack([ctc_losses(head, labels, unknown).sum() for head in heads])
+            losses = (torch.where(counts, ctc_losses(head, labels, unknown), 0.0) for head in heads)
+            lower = torch.stack([each.sum() for each in losses])
             total = torch.lerp(total, lower.mean(), config.intermediate_weight)
         fits = fitting(labels, log_probabilities.lengths, unknown)
         metrics = {"blank_share": blank_share(log_probabilities), "too_short": (~fits).float().mean()}
+        metrics |= told
         count = labels.lengths if unknown is None else labels.lengths - unknown.sum(1)
-        loss = Loss(total, count.clamp(min=1)[fits].sum(), metrics)
+        loss = Loss(total, count.clamp(min=1)[fits & counts].sum(), metrics)
         return loss if self.complementary is None else self.complementary(loss, batch)
 
     def signs(self) -> Sequence[Sign]:
-        return (all_blank(self.config.freeze_context),)
+        writes = all_blank(self.config.freeze_context)
+        return (writes,) if self.teacher is None else (writes, silent_teacher())
 
     def log_probabilities(self, inputs: Padded) -> Padded:
         """ln y^t_k of waveforms, `batch time labels`, nothing masked. For inference, call `eval()` first."""
@@ -124,6 +152,31 @@ class CTC(Objective):
         self.updates.fill_(step)
         if self.complementary is not None:
             self.complementary.after_step()
+        if self.teacher is not None:
+            assert self.config.momentum is not None
+            follow(self.teacher.network(), self.network(), self.config.momentum)
+
+    def network(self) -> nn.ModuleList:
+        """What turns waveforms into log probabilities: encoder, head, and the layers' weights if any."""
+        parts = (self.encoder, self.head, self.layers)
+        return nn.ModuleList([each for each in parts if each is not None])
+
+    @torch.no_grad()
+    def begin_with(self, recogniser: "CTC") -> None:
+        """Takes the weights of a trained recogniser, and so does the teacher. RuntimeError: other shapes."""
+        self.network().load_state_dict(recogniser.network().state_dict())
+        self.mask_embedding.copy_(recogniser.mask_embedding)
+        if self.teacher is not None:
+            self.teacher.network().load_state_dict(self.network().state_dict())
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
+        """A batch with labels, the teacher's if it has none of its own, and their figures."""
+        if self.teacher is None or batch.labels is not None:
+            return batch, {}
+        labels, sure = likeliest(self.teacher.eval().log_probabilities(batch.inputs))
+        empty = (labels.lengths == 0).float().mean()
+        return replace(batch, labels=labels), {"empty_labels": empty, "teacher_confidence": sure}
 
     def _encode(self, inputs: Padded, masked_by: Batch | None) -> Hidden:
         return tuned(

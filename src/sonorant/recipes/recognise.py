@@ -91,6 +91,8 @@ def load_network(path: Path) -> tuple[CTC | Seq2Seq, Spelling]:
     if average is not None:
         average.assign(objective)
     objective.complementary = None  # training's alone
+    if isinstance(objective, CTC):
+        objective.teacher = None  # likewise
     return objective, vocabulary
 
 

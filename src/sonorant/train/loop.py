@@ -259,7 +259,10 @@ def _gradients(parameters: Sequence[Tensor], shares: Sequence[_Share]) -> list[T
 
 
 def _means(figures: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
-    """Each metric's mean over the batches that have it, weighted by their targets."""
+    """Each metric's mean over the batches that have it, weighted by their targets; where no batch has a
+    target, a plain mean, so that figures tell why."""
+    if not any(count for count, _ in figures):
+        figures = [(1, metrics) for _, metrics in figures]
     sums: dict[str, float] = {}
     weights: dict[str, int] = {}
     for count, metrics in figures:

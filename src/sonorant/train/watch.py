@@ -38,7 +38,8 @@ class Watch:
 
     def see(self, step: int, figures: Mapping[str, Any]) -> list[str]:
         """What is to be told now: a line for each collapse that has just shown, or gone away."""
-        if step % self._every or figures.get("skipped"):
+        # a step without a target was skipped as well, but its figures are sound and may tell why
+        if step % self._every or (figures.get("skipped") and figures.get("count") != 0):
             return []
         told = []
         for trace in self._traces:
