@@ -162,7 +162,8 @@ class _Display:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, step: Step, skipped: int) -> None:
-        text = f"loss {step.loss:.4f}  {step.audio_seconds / step.seconds:.0f} s of audio a second"
+        loss = f"loss {step.loss:.4f}" if step.count else "no target"
+        text = f"{loss}  {step.audio_seconds / step.seconds:.0f} s of audio a second"
         if skipped:
             text += f"  {skipped} skipped"
         self._bar.update(self._task, completed=step.number, text=text)
