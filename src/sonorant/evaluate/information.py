@@ -30,8 +30,9 @@ channel. What to mind when reading it:
 - It cannot exceed log(codes). Compare scores of the same codes, gap, utterances and budget; read the
   curve over codes and gaps and the ratio of information to entropy, not one number.
 - Targets live in the model's own space, and features that are merely smooth predict themselves well: frames
-  of an untrained network on overlapping windows do, and so do all that have heard the same two seconds. Where models are compared, name one fixed space for all
-  (`targets`: the log-mel front end, say), which no model can make easier to predict.
+  of an untrained network on overlapping windows do, and so do all that have heard the same two seconds. Where
+  models are compared, name one fixed space for all (`targets`: the log-mel front end, say), which no model
+  can make easier to predict.
 - The shuffled control, targets from other utterances, has to be about zero. It may be a little below, as may
   any bound that says nothing; nothing is clipped.
 """
