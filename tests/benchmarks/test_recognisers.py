@@ -48,13 +48,25 @@ def test_ways_differ_in_their_settings_alone(small, tmp_path, upstream):
         "from scratch": (True, 0, None, "linear", 1e-3, None),
         "frozen": (False, "always", None, "recurrent", 1e-3, None),
         "frozen, weighted layers": (False, "always", "weighted", "recurrent", 1e-3, None),
-        "fine-tuned": (False, 100, None, "linear", pytest.approx(5e-4), None),
-        "fine-tuned, layer decay 0.8": (False, 100, None, "linear", pytest.approx(5e-4), 0.8),
+        "fine-tuned": (False, 0, None, "linear", pytest.approx(1e-3), None),
+        "fine-tuned, layer decay 0.8": (False, 0, None, "linear", pytest.approx(1e-3), 0.8),
     }
     assert {config.train.steps for config in configs.values()} == {130}
     assert {config.pretrained.split("/")[-2] for config in configs.values()} == {"pretrained-3"}
     attentive = entry(small, tmp_path, upstream, "seq2seq", "frozen")
     assert "head" not in recognising.config(attentive, "frozen", 9).objective
+
+
+def test_wide_encoders_wait_for_their_share_of_the_updates(small, tmp_path, upstream, monkeypatch):
+    found = recognising.encoder_settings
+
+    def wide(run):
+        settings = found(run)
+        return {**settings, "context": {**settings["context"], "dim": 768}}
+
+    monkeypatch.setattr(recognising, "encoder_settings", wide)
+    config = recognising.config(entry(small, tmp_path, upstream, "ctc", "fine-tuned"), "fine-tuned", 130)
+    assert config.objective["freeze_context"] == 100
 
 
 def test_unknown_names_and_runs_are_told(tmp_path):
