@@ -83,10 +83,8 @@ def test_no_more_than_a_stretch_is_encoded_at_once(tmp_path, recording, small):
     model, seen = encoder(), []
     model.frontend.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].values.numel()))
     extract(model, recording, tmp_path / "stretches", provenance={}, precision="fp32")
-    assert 16000 * SHORT - 640 <= max(seen) <= 16000 * (SHORT + 1)
-    seen.clear()
-    extract(model, recording[:1], tmp_path / "sections", provenance={}, sections=0.5, precision="fp32")
-    assert max(seen) <= 16000 * (SHORT + 1)  # though each section hears what comes before it
+    extract(model, recording, tmp_path / "sections", provenance={}, sections=0.5, precision="fp32")
+    assert 16000 * SHORT - 640 <= max(seen) <= 16000 * (SHORT + 1)  # sections see a little of each other
 
 
 def test_only_the_layers_that_are_asked_for_are_kept(tmp_path, recording, small):

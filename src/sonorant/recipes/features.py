@@ -131,10 +131,10 @@ def _features(
             return _chosen(model.features(pad(waves).to(device)), layers)
 
     config = DataConfig(manifest="", rate=frontend.rate, min_seconds=0, cache_hours=0)
-    long = seconds(clips) > at_once
+    times = 1 if section is None else 1 + BEFORE * frontend.rate / (section * frontend.stride)
+    batch_seconds /= times  # that most audio is encoded, and no more of it at once
+    long = times * seconds(clips) > at_once
     short = where(clips, ~long)
-    if section is not None:  # most audio is encoded several times, and no more of it at once
-        batch_seconds /= 1 + BEFORE * frontend.rate / (section * frontend.stride)
     for batch in Dataset(short, config).in_order(batch_seconds) if short else ():
         waves = _waves(batch.inputs)
         sections = None if section is None else [sections_of(len(wave), frontend, section) for wave in waves]

@@ -125,12 +125,12 @@ def settings(schedule: Schedule, encoder: dict[str, Any], count: int) -> dict[st
     front = frontend(convert(encoder, EncoderConfig, path="encoder").frontend)
     context = encoder["context"]
     narrow = context["dim"] < NARROW
-    pieces = schedule.batch_seconds / max(SHORTEST, schedule.batch_seconds / 4) if narrow else 1
+    batch = max(SHORTEST, schedule.batch_seconds / 4) if narrow else schedule.batch_seconds
     changes = {"dropout": 0.1, "layerdrop": 0.0 if narrow else schedule.layerdrop}
     return {
         "data": {
             "rate": front.rate,
-            "batch_seconds": schedule.batch_seconds / pieces / count,
+            "batch_seconds": batch / count,
             "crop_seconds": None,
             "speeds": list(SPEEDS),
         },
@@ -144,7 +144,7 @@ def settings(schedule: Schedule, encoder: dict[str, Any], count: int) -> dict[st
             "channel_mask_length": max(1, round(MASK_CHANNELS * context["dim"])),
         },
         "train": {
-            "steps": round(pieces * schedule.updates / SHORTER),
+            "steps": round(schedule.updates / SHORTER * schedule.batch_seconds / batch),
             "processes": count,
             "schedule": {"peak": schedule.peak * SHORTER * (2 if narrow else 1), "decay": "tri_stage"},
             "optimizer": {"weight_decay": 0.0},

@@ -86,7 +86,7 @@ def _sections(encode: Encode, clip: Clip, frontend: Frontend, section: int) -> I
     samples = sum(len(block) for block in clip_blocks(clip, rate, LONG))
     sections = sections_of(samples, frontend, section)
     waves = map(torch.from_numpy, cut(clip_blocks(clip, rate, LONG), [each[:2] for each in sections]))
-    together = max(1, round(LONG / (section * frontend.stride / rate + BEFORE)))
+    together = max(1, int(LONG / (section * frontend.stride / rate + BEFORE)))
     for first in range(0, len(sections), together):
         some = sections[first : first + together]
         yield {name: own(frames, some) for name, frames in encode(list(islice(waves, len(some)))).items()}

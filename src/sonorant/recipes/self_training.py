@@ -105,10 +105,10 @@ def _student(config: SelfTrainConfig) -> FinetuneConfig:
 def _check_following(config: SelfTrainConfig) -> None:
     """ConfigError: something is given that only rounds of files have a place for."""
     following.check_teachable(config.finetune)
-    usual = {"rounds": 2, "keep": 0.8, "language": None}
-    if others := [name for name, value in usual.items() if getattr(config, name) != value]:
-        names = ", ".join("--lm" if name == "language" else f"--{name}" for name in others)
-        raise ConfigError(f"teacher ema: has no rounds of files (leave out {names})")
+    usual = {field.name: field.default for field in msgspec.structs.fields(config)}
+    options = {"rounds": "--rounds", "keep": "--keep", "language": "--lm"}
+    if given := [option for name, option in options.items() if getattr(config, name) != usual[name]]:
+        raise ConfigError(f"teacher ema: has no rounds of files (leave out {', '.join(given)})")
 
 
 def _label(
