@@ -50,7 +50,7 @@ def main() -> None:
     command.add_argument("--part", choices=("10m", "1h"), default="10m", help="that is transcribed")
     command.add_argument("--minutes", type=float, default=10.0, help="of each training, by the processors")
     command.add_argument("--processes", type=int, default=2, help="that train together, each on a core")
-    command.add_argument("--config", default="seq2seq", help="of every recogniser")
+    command.add_argument("--config", default="ctc", help="of every recogniser")
     command.add_argument(
         "--tts", nargs="+", default=["flite"], help="engines and voices, as for `sonorant cjt`"
     )

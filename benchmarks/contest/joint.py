@@ -87,7 +87,7 @@ class Setup:
     root: Path
     minutes: float  # of each training, by the processors
     processes: int = 1
-    config: str = "seq2seq"
+    config: str = "ctc"
     tts: tuple[str, ...] = ("flite",)
     language: str = "en"
     order: int = 3  # of the language model's n-grams

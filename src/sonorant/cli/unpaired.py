@@ -34,7 +34,7 @@ def cjt(
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="Of the text, for its numbers: en, it, ...")] = "en",
-    config: Annotated[str, typer.Option(help="Of every recogniser, as for `finetune`.")] = "seq2seq",
+    config: Annotated[str, typer.Option(help="Of every recogniser, as for `finetune`.")] = "ctc",
     out: Out = Path("runs/cjt"),
     rounds: Annotated[int, typer.Option(min=1, help="The first is CJT, the others are CJT++.")] = 2,
     only: Annotated[
