@@ -11,7 +11,8 @@ labels, synthetic audio, and for CJT++ round 1) is made once for each seed. Stag
 --out: what has ended is not repeated, what was interrupted goes on. Rows are added to
 results/cjt-PART-DATE.jsonl after each variant, in place of those of the same variant, seed and metric, and
 the page is made anew of all. At the end of each seed layers and confidences of what has ended are looked into
-(contest/joint_analysis.py); layers need the variant `all transcribed`.
+(contest/joint_analysis.py); layers need the variant `all transcribed`. Where `make peers` has put it, Whisper
+tiny.en hears the test part in the end, for scale.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from contest.command import RESULTS
 from contest.entries import Budget
-from contest.joint import NETWORKS, PLUS, REFERENCE, SPEECH_ONLY, Setup, variant_rows
+from contest.joint import NETWORKS, PLUS, REFERENCE, SPEECH_ONLY, Setup, variant_rows, whisper_rows
 from contest.joint_analysis import ANALYSES, RUNS
 from contest.joint_page import show
 from contest.keeping import check, keep
@@ -83,7 +84,10 @@ def main() -> None:
         command.error(str(error))
     if not (setup.corpus / "all.jsonl").exists():
         corpora.fetch("queen", setup.corpus)
-    sys.exit(run(setup, wanted, options.seeds, file))
+    failed = run(setup, wanted, options.seeds, file)
+    if rows := whisper_rows(setup):
+        keep(file, rows, budget(setup), show)
+    sys.exit(failed)
 
 
 def budget(setup: Setup) -> Budget:

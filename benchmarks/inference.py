@@ -32,8 +32,8 @@ sys.path.insert(0, str(HERE / "sides"))
 
 from infer import ENCODERS, encoder, recogniser, windows  # noqa: E402
 
+from contest.whisper import has_whisper, pairs  # noqa: E402
 from sonorant.data.manifest import read, write  # noqa: E402
-from sonorant.data.text import normalize  # noqa: E402
 from sonorant.evaluate.rows import Row, table, write_rows  # noqa: E402
 from sonorant.evaluate.wer import character_error_rate  # noqa: E402
 from sonorant.nn.int8 import has_vnni  # noqa: E402
@@ -42,7 +42,7 @@ from sonorant.recipes.features import first_minutes  # noqa: E402
 from sonorant.recipes.measuring import Measurer  # noqa: E402
 from sonorant.recipes.onnx import FEATURES, LOG_PROBABILITIES  # noqa: E402
 from speed import RESULTS, SPEECH  # noqa: E402
-from turns import PEERS, SIDES, Side, SideError, installed  # noqa: E402
+from turns import PEERS, SIDES, Side, SideError  # noqa: E402
 
 ENGINES = [("pytorch", "fp32"), ("pytorch", "bf16"), ("pytorch", "int8"), ("onnx", "fp32"), ("onnx", "int8")]
 WHISPER = [("faster-whisper", "fp32"), ("faster-whisper", "int8")]
@@ -144,7 +144,7 @@ def compare(subject: str, work: str, manifest: Path, folder: Path, rounds: int) 
 
 def engines(subject: str, work: str) -> list[tuple[str, str]]:
     """faster-whisper beside what is trained to transcribe."""
-    beside = work == "transcripts" and subject not in ENCODERS and installed("whisper")
+    beside = work == "transcripts" and subject not in ENCODERS and has_whisper()
     return ENGINES + WHISPER if beside else ENGINES
 
 
@@ -152,10 +152,7 @@ def _cer(task: dict[str, Any], each: Side) -> float:
     """What the side tells, or of what it understood of stretches of several clips."""
     if task["engine"] != "faster-whisper":
         return each.value
-    texts = {clip.id: clip.text or "" for clip in read(Path(task["manifest"]))}
-    told = json.loads(Path(task["out"]).read_text(encoding="utf8"))
-    pairs = [(" ".join(texts[name] for name in group["ids"]), group["text"]) for group in told]
-    return character_error_rate([(normalize(said), normalize(heard)) for said, heard in pairs]).rate
+    return character_error_rate(pairs(Path(task["manifest"]), Path(task["out"]))).rate
 
 
 def _error(folder: Path, task: dict[str, Any]) -> float:

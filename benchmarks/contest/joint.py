@@ -11,6 +11,7 @@ import msgspec
 from comparisons import rewrite
 from contest.costs import updates
 from contest.experiments import Claim, Experiment
+from contest.whisper import WHISPER, has_whisper, heard
 from sonorant.config import convert, load
 from sonorant.data.manifest import read, write
 from sonorant.evaluate.rows import Row, read_rows
@@ -43,6 +44,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 REFERENCE = "all transcribed"  # learns from the real texts of the other speech, too
 NETWORKS = (*VARIANTS, REFERENCE)
+SUBJECTS = (*NETWORKS, WHISPER)
 FIRST = (
     "paired.jsonl",
     "speech.jsonl",
@@ -107,6 +109,18 @@ def variant_rows(setup: Setup, variant: str, seed: int) -> list[Row]:
         say(f"== {variant}, seed {seed}")
         best = _trained(setup, variant, seed)
         rewrite(file, _error_rates(setup, variant, seed, best))
+    return read_rows(file)
+
+
+def whisper_rows(setup: Setup) -> list[Row]:
+    """Of Whisper tiny.en on the test part, where it is installed and the language is English."""
+    if setup.language != "en" or not has_whisper():
+        return []
+    file = setup.root / "whisper.jsonl"
+    if not file.exists():
+        say(f"== {WHISPER}")
+        found = _rates(Measurer("cjt"), setup, WHISPER, "test", heard(setup.corpus / "test.jsonl"))
+        rewrite(file, found)
     return read_rows(file)
 
 
@@ -224,11 +238,18 @@ def _error_rates(setup: Setup, variant: str, seed: int, best: Path) -> list[Row]
         clips = [clip for clip in read(setup.corpus / f"{part}.jsonl") if clip.text]
         found, _ = recognise(clips, recogniser, width=width, scorer=with_scorer)
         pairs = [(each.reference or "", each.hypothesis) for each in found]
-        for metric, rate in ((WER, word_error_rate(pairs)), (CER, character_error_rate(pairs))):
-            rows.append(
-                measurer.row(
-                    EXPERIMENT.subject(variant), setup.part, f"{metric} {name}", rate.rate,
-                    low=rate.low, high=rate.high, n=rate.utterances,
-                )
-            )  # fmt: skip
+        rows += _rates(measurer, setup, variant, name, pairs)
     return rows
+
+
+def _rates(
+    measurer: Measurer, setup: Setup, subject: str, name: str, pairs: Sequence[tuple[str, str]]
+) -> list[Row]:
+    rates = {WER: word_error_rate(pairs), CER: character_error_rate(pairs)}
+    return [
+        measurer.row(
+            EXPERIMENT.subject(subject), setup.part, f"{metric} {name}", rate.rate,
+            low=rate.low, high=rate.high, n=rate.utterances,
+        )
+        for metric, rate in rates.items()
+    ]  # fmt: skip

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contest.figures import BUDGET, seeds, shown, values
-from contest.joint import AUROC, CER, EXPERIMENT, LM, NETWORKS, REFERENCE, WER
+from contest.joint import AUROC, CER, EXPERIMENT, LM, REFERENCE, SUBJECTS, WER
 from contest.joint_picture import picture, section
 from contest.keeping import origin, spent
 from contest.verdicts import verdict
+from contest.whisper import WHISPER
 from sonorant.evaluate.rows import Row
 
 COLUMNS = (*(f"{each} {part}" for part in ("test", f"test {LM}", "dev") for each in (WER, CER)), AUROC)
@@ -18,7 +19,8 @@ part's transcripts and of the unpaired text, with a beam of 32 and the default w
 greedy. The AUROC is that of the labels which a network writes for the unpaired speech, the probability that a
 right character is surer than a wrong one: the seed's before joint training, CJT's after it, and between them
 the control, whose network learned from pseudo-labels alone. `{REFERENCE}` learned from the unpaired speech
-with its real texts: no variant but an upper bound, and what layers are compared with.
+with its real texts: no variant but an upper bound, and what layers are compared with. {WHISPER} stands there
+for scale: it learned from 680,000 hours of other speech, and hears stretches of several clips at once.
 """
 
 
@@ -41,7 +43,7 @@ def page(rows: Sequence[Row], stem: str) -> str:
         ABOUT,
         "| | " + " | ".join(COLUMNS) + " | seeds |",
         "|---|" + "---:|" * (len(COLUMNS) + 1),
-        *(_line(rows, variant) for variant in NETWORKS),
+        *(_line(rows, variant) for variant in SUBJECTS),
         f"\n{EXPERIMENT.expected} ({EXPERIMENT.paper})\n",
         "| figure | more errors | fewer errors | difference, points | seeds | |",
         "|---|---|---|---:|---:|---|",

@@ -1,12 +1,16 @@
 """Guards the comparison of joint training's variants: each differs in one thing, and shares the rest."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 import cjt
-from contest import joint, joint_page
+from contest import joint, joint_page, whisper
 from contest.experiments import Experiment
 from contest.joint import CJT, EXPERIMENT, FIRST, PLUS, SECOND, SEED, VARIANTS, Setup
 from sonorant.config import builtins
+from sonorant.data.manifest import Clip, write
 from sonorant.evaluate.rows import Row
 from sonorant.recipes.settings import differences
 
@@ -73,3 +77,22 @@ def test_claims_are_about_variants_and_the_page_tells_the_rows(tmp_path):
     assert "| CJT | 42.0% [40.0%, 44.0%] |" in text
     assert "| WER test | CJT | CJT++ | +10.0 [+8.6, +11.4] | 2 | **holds** |" in text
     assert "--part 10m --minutes 1 --processes 1 --seeds 0 1`" in text
+
+
+def test_whisper_is_held_against_all_that_is_said_in_a_stretch(tmp_path, setup, monkeypatch):
+    manifest, told = tmp_path / "test.jsonl", tmp_path / "told.json"
+    texts = {"a": "One, two!", "b": "Three", "c": None}
+    write(
+        manifest,
+        [Clip(name, f"{name}.wav", samples=9, rate=16000, text=text) for name, text in texts.items()],
+    )
+    told.write_text(json.dumps([{"ids": ["a", "b"], "text": " 1, Three."}, {"ids": ["c"], "text": ""}]))
+    assert whisper.pairs(manifest, told) == [("one two three", "1 three"), ("", "")]
+
+    monkeypatch.setattr(joint, "has_whisper", lambda: True)
+    monkeypatch.setattr(joint, "heard", lambda manifest: [("a b", "a c")])
+    setup.root.mkdir()
+    file = tmp_path / "cjt-10m-day.jsonl"
+    cjt.keep(file, joint.whisper_rows(setup), cjt.budget(setup), joint_page.show)
+    assert "| Whisper tiny.en | 50.0% " in file.with_suffix(".md").read_text()
+    assert joint.whisper_rows(replace(setup, language="ru")) == []

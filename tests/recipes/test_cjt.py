@@ -49,7 +49,17 @@ def words(place, parts, pretrained):
         "--text",
         parts / "text.txt",
     ]
-    return ["cjt", *data, "--config", "seq2seq", "--tts", TTS, f"pretrained={pretrained}", "objective.freeze_context=1", *settings]
+    return [
+        "cjt",
+        *data,
+        "--config",
+        "seq2seq",
+        "--tts",
+        TTS,
+        f"pretrained={pretrained}",
+        "objective.freeze_context=1",
+        *settings,
+    ]
 
 
 @pytest.fixture
