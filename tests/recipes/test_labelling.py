@@ -1,6 +1,7 @@
 """Guards pseudo-labels: what is written is what was heard, the surest is kept, and training takes it."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from sonorant.asr.transcribe import Recogniser
 from sonorant.asr.vocabulary import Vocabulary
 from sonorant.config import ConfigError
 from sonorant.data.manifest import Clip, read, write
-from sonorant.recipes.labelling import chosen, histogram, label, picture, spelled, summary, sureness
+from sonorant.recipes.labelling import chosen, histogram, label, picture, spelled, summary, sureness, worth
 from sonorant.recipes.recognise import load_recogniser, recognise
 from sonorant.train.log import read_metrics
 from sonorant.types import Padded
@@ -82,8 +83,14 @@ def test_references_tell_what_confidences_are_worth(oracle, few):
     rows = histogram(labels)
     assert [row["clips"] for row in rows] == [0] * 6 + [4] + [0] * 3
     assert "0.6 to 0.7        4  ##############################  CER 66.7%" in picture(rows)
+    assert list(worth(labels)) == ["2 of 4 clips are kept, 0.1 min, 69% sure, CER kept 66.7%, AUROC 1.000"]
     silent = [msgspec.structs.replace(clip, text=None) for clip in clips]
-    assert not {"CER", "AUROC"} & summary(label(silent, oracle)).keys()
+    unknown = label(silent, oracle)
+    assert not {"CER", "AUROC"} & summary(unknown).keys()
+    unsure = [msgspec.structs.replace(clip, confidence=[0.2, 0.3]) for clip in unknown.clips]
+    line, warning = worth(replace(unknown, clips=unsure))
+    assert line.endswith("69% sure")
+    assert "hardly more than guesses (24% sure over all): train what writes them for longer" in warning
     for wrong, cause in (
         ({"keep": 0.5, "minimum": 0.5}, "give one of them"),
         ({"minimum": 0.9}, "none of 4 clips"),

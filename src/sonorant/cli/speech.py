@@ -106,6 +106,7 @@ def label(
     """
     from sonorant.data.manifest import read, write
     from sonorant.recipes import labelling
+    from sonorant.recipes.fit import say
     from sonorant.recipes.language import BEAM, language
     from sonorant.recipes.recognise import load_recogniser
 
@@ -123,5 +124,7 @@ def label(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, labels.kept)
+    for line in labelling.worth(labels):
+        say(f"{out}: {line}", quiet=quiet)
     told, rows = {"out": str(out), **labelling.summary(labels)}, labelling.histogram(labels)
     console.show({**told, "histogram": rows}, as_json, f"{labelling.picture(rows)}\n{console.lines(told)}")

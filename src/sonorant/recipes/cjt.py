@@ -282,8 +282,8 @@ def _label(
     figures = {**labelling.summary(labels), "histogram": labelling.histogram(labels)}
     file.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     write(file, labels.kept)
-    summed = (f"{key} {value}" for key, value in labelling.summary(labels).items())
-    say(f"{file}: {', '.join(summed)}", quiet=quiet)
+    for line in labelling.worth(labels):
+        say(f"{file}: {line}", quiet=quiet)
 
 
 def _hours(clips: Sequence[Clip]) -> float:

@@ -1,7 +1,7 @@
 """Pseudo-labels: what a recogniser makes of clips, and how far its confidence is to be trusted."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sonorant.evaluate.wer import character_error_rate
 from sonorant.recipes.recognise import heard
 
 BINS = 10  # of the histogram
+DOUBTFUL = 1 / 3  # the mean confidence below which labels are not worth learning from
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,20 @@ def summary(labels: Labels) -> dict[str, Any]:
         told["confidence of correct characters"] = _rounded(parted.correct)
         told["confidence of wrong characters"] = _rounded(parted.wrong)
     return told
+
+
+def worth(labels: Labels) -> Iterator[str]:
+    """The summary in a line, and a warning in another where the labels are hardly more than guesses."""
+    found, seconds = summary(labels), sum(clip.seconds for clip in labels.kept)
+    line = f"{found['kept']} of {found['clips']} clips are kept, {seconds / 60:.1f} min"
+    line += f", {found['mean confidence kept']:.0%} sure"
+    rates = ((name, found.get(name), form) for name, form in (("CER kept", ".1%"), ("AUROC", ".3f")))
+    yield line + "".join(f", {name} {value:{form}}" for name, value, form in rates if value is not None)
+    if found["mean confidence"] < DOUBTFUL:
+        yield (
+            f"these labels are hardly more than guesses ({found['mean confidence']:.0%} sure over all): "
+            "train what writes them for longer, or on more transcripts"
+        )
 
 
 def histogram(labels: Labels) -> list[dict[str, Any]]:
