@@ -19,7 +19,8 @@ from sonorant.evaluate.wer import character_error_rate
 from sonorant.objectives import ctc
 from sonorant.recipes.onnx import Windows, onnx_session, run_onnx
 from sonorant.recipes.precision import prepared
-from sonorant.recipes.recognise import load_network, load_recogniser, recognise
+from sonorant.recipes.recognise import load_recogniser, recognise
+from sonorant.recipes.recogniser import load_network
 from sonorant.recipes.settings import load_encoder
 from sonorant.types import Padded
 

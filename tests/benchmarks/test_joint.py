@@ -37,7 +37,9 @@ def test_variants_differ_in_one_thing(setup):
         assert (config.finetune.seed, config.finetune.train.steps) == (3, 7)
         if variant.startswith("CJT++,"):
             assert len(changed(variant, PLUS)) == 1
-            assert config.rounds == 2
+        assert (config.rounds == 2) == (variant in joint.TWICE)
+    assert changed("CJT, afresh", CJT) == ["afresh"]
+    assert changed("CJT twice", PLUS) == ["mask.kind", "complementary.block"]
     plus = joint.joint_config(setup, PLUS, 3)
     assert (plus.mask.kind, plus.complementary.block) == ("conf", 0.5)
 
@@ -60,7 +62,7 @@ def test_what_is_the_same_is_made_once_and_only_when_it_has_ended(tmp_path):
 def test_claims_are_about_variants_and_the_page_tells_the_rows(tmp_path):
     assert isinstance(EXPERIMENT, Experiment)
     for claim in EXPERIMENT.claims:
-        assert {*claim.more, *claim.less} <= VARIANTS.keys()
+        assert {*claim.more, *claim.less} <= {*joint.NETWORKS}
         assert claim.metric in joint_page.COLUMNS
 
     def row(variant, value, seed):

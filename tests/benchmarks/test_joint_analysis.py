@@ -59,10 +59,11 @@ def figures(rows, variant):
 
 
 def test_the_reference_learns_from_the_real_texts_and_is_like_the_others_in_all_else(setup):
-    config = joint.reference_config(setup, 3)
+    config = joint.told_config(setup, REFERENCE, 3)
     seed = joint.joint_config(setup, SEED, 3).finetune
     told = [each.partition(" was ")[0] for each in differences(builtins(seed), builtins(config))]
-    assert sorted(told) == ["data.manifest", "out"]
+    assert sorted(told) == ["data.manifest", "out", "pretrained"]
+    assert config.pretrained == str(setup.folder(SEED, 3) / "seed")
     texts = {clip.id: clip.text for clip in read(setup.corpus / "all.jsonl")}
     learned = {clip.id: clip.text for clip in read(Path(config.data.manifest))}
     both = [*read(setup.corpus / "paired-10m.jsonl"), *read(setup.corpus / "unpaired-speech.jsonl")]

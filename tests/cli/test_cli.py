@@ -82,8 +82,8 @@ FROZEN = {
     "report": ["run"],
     "cjt": [
         *["overrides", "--paired", "--speech", "--text", "--tts", "--language", "--config", "--out", "-o"],
-        *["--rounds", "--only", "--beside", "--no-beside", "--weight", "--mask", "--block", "--layers"],
-        *["--parallel", "--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
+        *["--rounds", "--only", "--afresh", "--beside", "--no-beside", "--weight", "--mask", "--block"],
+        *["--layers", "--parallel", "--lm", "--lm-weight", "--word-bonus", "--quiet", "-q", "--json"],
     ],
     "self-train": [
         *["paired", "speech", "overrides", "--config", "--out", "-o", "--rounds", "--keep", "--share"],

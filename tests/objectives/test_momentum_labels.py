@@ -13,6 +13,7 @@ from sonorant.encoders.recurrent import GRUConfig
 from sonorant.nn.ctc import ctc_losses, likeliest
 from sonorant.objective import objective_config
 from sonorant.objectives.ctc import Config
+from sonorant.recipes.recogniser import begin_with
 from sonorant.train import checkpoint
 from sonorant.train.checkpoint import State
 from sonorant.train.loop import TrainConfig, train
@@ -159,7 +160,7 @@ def test_resuming_is_bitwise(tmp_path):
 
 def test_the_student_begins_as_the_seed_and_so_does_its_teacher():
     seed, objective = model(seed=3, momentum=None), model()
-    objective.begin_with(seed)
+    assert begin_with(objective, seed)
     inputs = batch().inputs
     expected = seed.eval().log_probabilities(inputs).values
     assert torch.equal(objective.eval().log_probabilities(inputs).values, expected)

@@ -13,7 +13,7 @@ from sonorant.config import convert
 from sonorant.data.label_masks import LabelMaskConfig, label_mask
 from sonorant.data.manifest import Clip, read, write
 from sonorant.recipes import cjt, unpaired
-from sonorant.recipes.recognise import load_network
+from sonorant.recipes.recogniser import load_network
 from sonorant.train import checkpoint
 from sonorant.train.log import read_metrics
 

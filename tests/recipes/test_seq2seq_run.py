@@ -39,7 +39,7 @@ def hypotheses(done):
 
 
 def test_the_decoder_is_kept_with_the_recogniser(seq2seq):
-    from sonorant.recipes.recognise import load_network
+    from sonorant.recipes.recogniser import load_network
 
     kept = load_file(checkpoint.latest(seq2seq) / "objective.safetensors")
     names = [name for name in kept if name.startswith("decoder.layers.0.")]

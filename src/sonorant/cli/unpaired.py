@@ -40,6 +40,12 @@ def cjt(
     only: Annotated[
         str | None, typer.Option(help="A control: `speech` with pseudo-labels, or synthesised `text`.")
     ] = None,
+    afresh: Annotated[
+        bool,
+        typer.Option(
+            "--afresh", help="Each round starts from the pretrained encoder, not from the network before it."
+        ),
+    ] = False,
     beside: Annotated[
         bool, typer.Option(help="Transcribed clips take their turn in joint training, too.")
     ] = True,
@@ -95,6 +101,7 @@ def cjt(
         "finetune": builtins(convert(tuning, FinetuneConfig)),
         "rounds": rounds,
         "only": only,
+        "afresh": afresh,
         "beside": beside,
         "language": _told(lm, lm_weight, word_bonus),
     }

@@ -162,14 +162,6 @@ class CTC(Objective):
         return nn.ModuleList([each for each in parts if each is not None])
 
     @torch.no_grad()
-    def begin_with(self, recogniser: "CTC") -> None:
-        """Takes the weights of a trained recogniser, and so does the teacher. RuntimeError: other shapes."""
-        self.network().load_state_dict(recogniser.network().state_dict())
-        self.mask_embedding.copy_(recogniser.mask_embedding)
-        if self.teacher is not None:
-            self.teacher.network().load_state_dict(self.network().state_dict())
-
-    @torch.no_grad()
     def _taught(self, batch: Batch) -> tuple[Batch, dict[str, Tensor]]:
         """A batch with labels, the teacher's if it has none of its own, and their figures."""
         if self.teacher is None or batch.labels is not None:

@@ -11,7 +11,8 @@ its audio is artificial. One network learns from both, in turn:
 
 In the rounds after that (CJT++) the labels are those of the round before, p(z~_u) tells which of them are
 hidden (`data/label_masks.py`), and synthetic audio changes the shallow layers of the encoder rarely, or has
-layers of its own (`encoders/complementary.py`). Every network starts from the pretrained encoder.
+layers of its own (`encoders/complementary.py`). Each network goes on from the one before it, or, `afresh`,
+starts from the pretrained encoder.
 
 Without transcribed speech (iterative CJT) the seed learns from synthetic audio alone. docs/cjt.md lists the
 deviations, and what is not known of the papers.
@@ -71,6 +72,7 @@ class CJTConfig(Config, frozen=True, kw_only=True):
     finetune: FinetuneConfig  # of every recogniser; `out`, `data.manifest` and `joint` are each stage's own
     rounds: Annotated[int, Meta(ge=1)] = 2  # the first is CJT, the others are CJT++
     only: Literal["speech", "text"] | None = None  # controls: one of the two kinds of pairs
+    afresh: bool = False  # each round starts from the pretrained encoder, not from the network before it
     beside: bool = True  # transcribed clips take their turn in joint training, too
     mask: LabelMaskConfig = LabelMaskConfig(kind="conf")  # from the second round on
     complementary: ComplementaryConfig = ComplementaryConfig(block=0.5)  # likewise, but for `weight`
@@ -163,7 +165,10 @@ def recogniser_of(config: CJTConfig, number: int) -> FinetuneConfig:
     )
     restricted = config.complementary if again else ComplementaryConfig(weight=config.complementary.weight)
     objective = {**base.objective, "complementary": builtins(restricted)}
-    return msgspec.structs.replace(base, out=str(path), data=data, joint=joint, objective=objective)
+    changes = {"out": str(path), "data": data, "joint": joint, "objective": objective}
+    if not config.afresh:
+        changes["pretrained"] = recogniser_of(config, number - 1).out
+    return msgspec.structs.replace(base, **changes)
 
 
 def _labels(out: Path, number: int) -> Path:

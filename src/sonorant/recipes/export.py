@@ -18,7 +18,7 @@ from sonorant.config import ConfigError
 from sonorant.encoders.base import FRONTEND, Encoder, Frontend
 from sonorant.objectives.ctc import CTC
 from sonorant.recipes.onnx import FEATURES, FRAMES, LENGTHS, LOG_PROBABILITIES, NEEDED, SAMPLES
-from sonorant.recipes.recognise import load_network
+from sonorant.recipes.recogniser import load_network
 from sonorant.recipes.settings import best_checkpoint, load_encoder
 from sonorant.train import checkpoint
 from sonorant.types import Padded

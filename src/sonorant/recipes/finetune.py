@@ -1,9 +1,8 @@
 """Fine-tuning: an encoder and some transcribed speech in, a recogniser out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,8 +15,8 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.label_masks import LabelMaskConfig, label_weights
 from sonorant.data.manifest import Clip, Manifest, read
 from sonorant.data.mixture import Mixture
-from sonorant.objective import ObjectiveConfig, objective_config
 from sonorant.recipes.fit import Job, fit, say
+from sonorant.recipes.recogniser import VOCABULARY, go_on, recogniser_config
 from sonorant.recipes.settings import (
     FinetuneConfig,
     JointConfig,
@@ -30,9 +29,6 @@ from sonorant.recipes.settings import (
 )
 from sonorant.train import checkpoint, distributed
 from sonorant.types import Kind
-
-VOCABULARY = "vocabulary.json"
-RECOGNISERS = ("ctc", "seq2seq")
 
 
 def finetune(config: FinetuneConfig, *, quiet: bool = False) -> Path:
@@ -63,6 +59,8 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     dataset = labelled_dataset(clips, config.data, vocabulary)
     minutes = dataset.seconds.sum() / 60
     start = "new weights" if config.from_scratch else f"weights of {pretrained}"
+    if not config.from_scratch and go_on(objective, pretrained, vocabulary):
+        start += ", its head's too"
     say(f"{len(dataset.clips)} utterances, {minutes:.1f} min, {len(vocabulary)} labels; {start}", quiet=quiet)
     validation = None
     if config.data.validation is not None:
@@ -80,14 +78,6 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
         settings=settings,
         validation=validation,
     )
-
-
-def recogniser_config(settings: Mapping[str, Any], labels: int) -> ObjectiveConfig:
-    """The settings of a recogniser, `ctc` where no name is given. ConfigError: it is none."""
-    named = {"name": "ctc", **settings, "labels": labels}
-    if named["name"] not in RECOGNISERS:
-        raise ConfigError(f"objective.name: {named['name']!r} is not one of {', '.join(RECOGNISERS)}")
-    return objective_config(named)
 
 
 def learned(manifest: Path, clips: Sequence[Clip], config: FinetuneConfig) -> Spelling:

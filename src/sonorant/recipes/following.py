@@ -18,10 +18,8 @@ from sonorant.config import ConfigError
 from sonorant.data.dataset import Dataset
 from sonorant.data.manifest import read
 from sonorant.data.mixture import Mixture
-from sonorant.objectives.ctc import CTC
 from sonorant.recipes import finetune
 from sonorant.recipes.fit import Job, fit, say
-from sonorant.recipes.recognise import load_network
 from sonorant.recipes.settings import FinetuneConfig
 from sonorant.train import distributed
 
@@ -41,16 +39,12 @@ def learn(config: FinetuneConfig, seed: Path, speech: Path, share: float, *, qui
     """
     work = partial(learn, config, seed, speech, share, quiet=True)
     with distributed.session(config.train.processes, work):
-        made = job(config, speech, share, quiet=quiet)
-        assert isinstance(made.objective, CTC)
-        recogniser, _ = load_network(seed)
-        assert isinstance(recogniser, CTC)
-        made.objective.begin_with(recogniser)
-        return fit(made, quiet=quiet)
+        onward = msgspec.structs.replace(config, pretrained=str(seed))
+        return fit(job(onward, speech, share, quiet=quiet), quiet=quiet)
 
 
 def job(config: FinetuneConfig, speech: Path, share: float, *, quiet: bool) -> Job:
-    """What such a run trains, on what; the weights are still those of `config.pretrained`."""
+    """What such a run trains, on what."""
     heard = Dataset(read(speech), config.data)  # without labels: texts stay unread
     objective = {"momentum": momentum(config, heard, share), **config.objective}
     if objective.get("freeze_context") != "always":

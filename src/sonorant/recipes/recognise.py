@@ -13,22 +13,17 @@ from numpy import ndarray
 from sonorant.asr.attention import Attention
 from sonorant.asr.beam import Scorer
 from sonorant.asr.decode import Word
-from sonorant.asr.subwords import load_vocabulary
 from sonorant.asr.transcribe import Recogniser, TranscribeConfig, spoken, transcribe_blocks
-from sonorant.asr.vocabulary import Spelling
 from sonorant.config import ConfigError
 from sonorant.data.audio import clip_blocks
 from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip
-from sonorant.objectives.ctc import CTC
 from sonorant.objectives.seq2seq import Seq2Seq
-from sonorant.recipes.finetune import VOCABULARY, recogniser_config
 from sonorant.recipes.long import LONG
 from sonorant.recipes.onnx import onnx_recogniser
 from sonorant.recipes.precision import prepared
-from sonorant.recipes.settings import best_checkpoint, load_encoder
-from sonorant.train import checkpoint, distributed
-from sonorant.train.average import Average
+from sonorant.recipes.recogniser import load_network
+from sonorant.train import distributed
 from sonorant.types import Padded
 
 
@@ -74,26 +69,6 @@ def load_recogniser(path: Path, *, precision: str = "auto", ctc_weight: float | 
 
 def _no_attention(path: Path) -> str:
     return f"ctc weight: {path} has no attention decoder to be weighed against (leave out --ctc-weight)"
-
-
-def load_network(path: Path) -> tuple[CTC | Seq2Seq, Spelling]:
-    """The network and the labels of a fine-tuning run or checkpoint. ConfigError: it is not one."""
-    folder = best_checkpoint(path)
-    settings = checkpoint.read_config(folder)
-    if "pretrained" not in settings:
-        raise ConfigError(f"{path}: a pretraining run; fine-tune it first (sonorant finetune --help)")
-    vocabulary = load_vocabulary(folder.parent / VOCABULARY)
-    encoder = load_encoder(folder, untrained=True)
-    objective = recogniser_config(settings["objective"], len(vocabulary)).build(encoder)
-    assert isinstance(objective, CTC | Seq2Seq)
-    average = Average(objective, 0.0) if (folder / "average.safetensors").exists() else None
-    checkpoint.load(folder, objective=objective, average=average)
-    if average is not None:
-        average.assign(objective)
-    objective.complementary = None  # training's alone
-    if isinstance(objective, CTC):
-        objective.teacher = None  # likewise
-    return objective, vocabulary
 
 
 @dataclass(frozen=True)
