@@ -39,7 +39,7 @@ def test_variants_differ_in_one_thing(setup):
             assert len(changed(variant, PLUS)) == 1
         assert (config.rounds == 2) == (variant in joint.TWICE)
     assert changed("CJT, afresh", CJT) == ["afresh"]
-    assert changed("CJT twice", PLUS) == ["mask.kind", "complementary.block"]
+    assert changed("CJT twice", PLUS) == ["complementary.block", "mask.kind"]
     plus = joint.joint_config(setup, PLUS, 3)
     assert (plus.mask.kind, plus.complementary.block) == ("conf", 0.5)
 
@@ -71,13 +71,14 @@ def test_claims_are_about_variants_and_the_page_tells_the_rows(tmp_path):
             low=value - 0.01, high=value + 0.01, seed=seed, commit="abc", machine="m",
         )  # fmt: skip
 
-    rows = [row(CJT, 0.40, 0), row(CJT, 0.44, 1), row(PLUS, 0.30, 0), row(PLUS, 0.34, 1)]
+    twice = "CJT twice"
+    rows = [row(twice, 0.40, 0), row(twice, 0.44, 1), row(PLUS, 0.30, 0), row(PLUS, 0.34, 1)]
     setup = Setup(tmp_path, tmp_path, "10m", tmp_path, minutes=1.0)
     file = tmp_path / "cjt-10m-day.jsonl"
     cjt.keep(file, rows, cjt.budget(setup), joint_page.show)
     text = file.with_suffix(".md").read_text()
-    assert "| CJT | 42.0% [40.0%, 44.0%] |" in text
-    assert "| WER test | CJT | CJT++ | +10.0 [+8.6, +11.4] | 2 | **holds** |" in text
+    assert "| CJT twice | 42.0% [40.0%, 44.0%] |" in text
+    assert "| WER test | CJT twice | CJT++ | +10.0 [+8.6, +11.4] | 2 | **holds** |" in text
     assert "--part 10m --minutes 1 --processes 1 --seeds 0 1`" in text
 
 

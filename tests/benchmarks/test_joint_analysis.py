@@ -71,12 +71,13 @@ def test_the_reference_learns_from_the_real_texts_and_is_like_the_others_in_all_
 
 
 def test_layers_are_compared_with_the_same_ones_of_the_reference_on_the_test_part(setup, tmp_path):
-    run = train(setup, SEED, seed=5)
-    assert layer_rows(setup, SEED, 0) == []
+    train(setup, SEED)  # from which the reference goes on
+    run = train(setup, SPEECH_ONLY, seed=5)
+    assert layer_rows(setup, SPEECH_ONLY, 0) == []
     reference = joint._trained(setup, REFERENCE, 0)
-    found = figures(layer_rows(setup, SEED, 0), SEED)
+    found = figures(layer_rows(setup, SPEECH_ONLY, 0), SPEECH_ONLY)
     stores = []
-    for name, network in (("reference", reference), ("seed", run)):
+    for name, network in (("reference", reference), ("other", run)):
         encoder = load_encoder(joint.best_checkpoint(network))
         extract(encoder, read(setup.corpus / "test.jsonl"), tmp_path / name, provenance={})
         stores.append(FeatureStore(tmp_path / name))
@@ -150,14 +151,15 @@ def test_a_page_has_what_there_is_and_nothing_is_done_twice(setup, monkeypatch):
     text = file.with_suffix(".md").read_text()
     assert "![layers and confidences](cjt-10m-day.png)" in text
     assert "PWCCA |" not in text
+    train(setup, SEED, seed=5)
     joint._trained(setup, REFERENCE, 0)
     assert cjt.run(setup, [], [0], file) == 0
     text, rows = file.with_suffix(".md").read_text(), read_rows(file)
-    found = figures(rows, SPEECH_ONLY)
+    seed, found = figures(rows, SEED), figures(rows, SPEECH_ONLY)
     layers = [name for name in found if name.startswith("PWCCA") and CONTROL not in name]
-    for name, end in ((SPEECH_ONLY, ""), (CONTROL, f", {CONTROL}")):
-        cells = " | ".join(shown([found[f"{layer}{end}"].value], "{:.3f}") for layer in layers)
-        assert f"| {name} | {cells} |" in text
+    for name, sources, end in ((SPEECH_ONLY, [found], ""), (CONTROL, [seed, found], f", {CONTROL}")):
+        floors = [[each[f"{layer}{end}"].value for each in sources] for layer in layers]
+        assert f"| {name} | {' | '.join(shown(each, '{:.3f}') for each in floors)} |" in text
     assert f"| {CJT} | 0." not in text
     assert f"| {SPEECH_ONLY} |  |  |  |  |  |  | {found[AUROC].value:.3f} |" in text
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

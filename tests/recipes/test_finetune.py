@@ -50,6 +50,28 @@ def test_the_head_starts_alike_with_and_without_pretraining(tmp_path, sonorant, 
     assert all(torch.allclose(value, heads[1][name], atol=1e-6) for name, value in heads[0].items())
 
 
+def test_a_recogniser_goes_on_with_its_head_where_it_writes_the_same(
+    tmp_path, sonorant, tuning, finetuned, few
+):
+    fewer = tmp_path / "fewer.jsonl"
+    write(fewer, [msgspec.structs.replace(clip, text="aha") for clip in read(few)])
+    still = ["train.steps=1", "train.schedule={peak: 1.0e-9, decay: constant}", f"pretrained={finetuned}"]
+    head = load_file(checkpoint.latest(finetuned) / "objective.safetensors")["head.weight"]
+    for name, words, same in (
+        ("same", [], True),
+        ("labels", [f"data.manifest={fewer}"], False),
+        ("kind", ["objective.head=recurrent"], False),
+        ("scratch", ["from_scratch=true"], False),
+    ):
+        out = tmp_path / name
+        done = sonorant(*tuning, *still, *words, f"out={out}")
+        assert done.code == 0, done.err
+        assert ("its head's too" in done.err) == same
+        found = load_file(checkpoint.latest(out) / "objective.safetensors").get("head.weight")
+        alike = found is not None and found.shape == head.shape and torch.allclose(found, head, atol=1e-6)
+        assert alike == same
+
+
 def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(tmp_path, sonorant, tuning, few):
     done = sonorant(
         *tuning, f"out={tmp_path}", f"data.validation={few}", "train.checkpoint_every=2", "--json"
