@@ -14,6 +14,7 @@ from contest.experiments import Claim, Experiment
 from contest.whisper import WHISPER, has_whisper, heard
 from sonorant.config import convert, load
 from sonorant.data.manifest import read, write
+from sonorant.data.text import normalize
 from sonorant.evaluate.rows import Row, read_rows
 from sonorant.evaluate.wer import character_error_rate, word_error_rate
 from sonorant.recipes.cjt import CJTConfig, cjt
@@ -212,13 +213,16 @@ def _referenced(setup: Setup) -> Path:
 
 
 def _transcribed(setup: Setup) -> Path:
-    """The paired part, and the other speech where it has a text."""
+    """The paired part, and the other speech where it has a text in the same characters, so that the seed's
+    head writes them, too."""
     file = setup.root / "transcribed.jsonl"
     if not file.exists():
-        other = read(_referenced(setup))
-        write(
-            file, [*read(setup.corpus / f"paired-{setup.part}.jsonl"), *(clip for clip in other if clip.text)]
-        )
+        paired = read(setup.corpus / f"paired-{setup.part}.jsonl")
+        known = set("".join(normalize(clip.text or "") for clip in paired))
+        other = [
+            clip for clip in read(_referenced(setup)) if clip.text and known >= set(normalize(clip.text))
+        ]
+        write(file, [*paired, *other])
     return file
 
 
