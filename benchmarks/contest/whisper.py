@@ -19,7 +19,7 @@ def has_whisper() -> bool:
     return installed(ENVIRONMENT)
 
 
-def heard(manifest: Path, *, threads: int = 1) -> list[tuple[str, str]]:
+def heard(manifest: Path) -> list[tuple[str, str]]:
     """What is said and what it understood. SideError: it cannot be run."""
     with tempfile.TemporaryDirectory() as folder:
         task = {
@@ -27,7 +27,7 @@ def heard(manifest: Path, *, threads: int = 1) -> list[tuple[str, str]]:
             "size": "tiny.en",
             "precision": "int8",
             "manifest": str(manifest),
-            "threads": threads,
+            "threads": 1,
             "processes": 1,
             "out": str(Path(folder) / "told.json"),
         }

@@ -83,12 +83,12 @@ def test_references_tell_what_confidences_are_worth(oracle, few):
     rows = histogram(labels)
     assert [row["clips"] for row in rows] == [0] * 6 + [4] + [0] * 3
     assert "0.6 to 0.7        4  ##############################  CER 66.7%" in picture(rows)
-    assert list(worth(labels)) == ["2 of 4 clips are kept, 0.1 min, 69% sure, CER kept 66.7%, AUROC 1.000"]
+    assert list(worth(found)) == ["2 of 4 clips are kept, 0.1 min, 69% sure, CER kept 66.7%, AUROC 1.000"]
     silent = [msgspec.structs.replace(clip, text=None) for clip in clips]
     unknown = label(silent, oracle)
     assert not {"CER", "AUROC"} & summary(unknown).keys()
     unsure = [msgspec.structs.replace(clip, confidence=[0.2, 0.3]) for clip in unknown.clips]
-    line, warning = worth(replace(unknown, clips=unsure))
+    line, warning = worth(summary(replace(unknown, clips=unsure)))
     assert line.endswith("69% sure")
     assert "hardly more than guesses (24% sure over all): train what writes them for longer" in warning
     for wrong, cause in (

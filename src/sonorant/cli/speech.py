@@ -124,7 +124,7 @@ def label(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, labels.kept)
-    for line in labelling.worth(labels):
-        say(f"{out}: {line}", quiet=quiet)
     told, rows = {"out": str(out), **labelling.summary(labels)}, labelling.histogram(labels)
+    for line in labelling.doubts(told):
+        say(f"{out}: {line}", quiet=quiet)
     console.show({**told, "histogram": rows}, as_json, f"{labelling.picture(rows)}\n{console.lines(told)}")

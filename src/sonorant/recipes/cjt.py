@@ -284,10 +284,11 @@ def _label(
             scorer=None if language is None else language.scorer(recogniser.vocabulary),
             progress=bar,
         )
-    figures = {**labelling.summary(labels), "histogram": labelling.histogram(labels)}
+    found = labelling.summary(labels)
+    figures = {**found, "histogram": labelling.histogram(labels)}
     file.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     write(file, labels.kept)
-    for line in labelling.worth(labels):
+    for line in labelling.worth(found):
         say(f"{file}: {line}", quiet=quiet)
 
 

@@ -1,7 +1,7 @@
 """Pseudo-labels: what a recogniser makes of clips, and how far its confidence is to be trusted."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,18 +129,22 @@ def summary(labels: Labels) -> dict[str, Any]:
     return told
 
 
-def worth(labels: Labels) -> Iterator[str]:
-    """The summary in a line, and a warning in another where the labels are hardly more than guesses."""
-    found, seconds = summary(labels), sum(clip.seconds for clip in labels.kept)
-    line = f"{found['kept']} of {found['clips']} clips are kept, {seconds / 60:.1f} min"
+def worth(found: Mapping[str, Any]) -> list[str]:
+    """A summary in a line, and a doubt in another."""
+    line = f"{found['kept']} of {found['clips']} clips are kept, {60 * found['hours kept']:.1f} min"
     line += f", {found['mean confidence kept']:.0%} sure"
     rates = ((name, found.get(name), form) for name, form in (("CER kept", ".1%"), ("AUROC", ".3f")))
-    yield line + "".join(f", {name} {value:{form}}" for name, value, form in rates if value is not None)
-    if found["mean confidence"] < DOUBTFUL:
-        yield (
-            f"these labels are hardly more than guesses ({found['mean confidence']:.0%} sure over all): "
-            "train what writes them for longer, or on more transcripts"
-        )
+    line += "".join(f", {name} {value:{form}}" for name, value, form in rates if value is not None)
+    return [line, *doubts(found)]
+
+
+def doubts(found: Mapping[str, Any]) -> list[str]:
+    """A warning where the labels of a summary are hardly more than guesses."""
+    if found["mean confidence"] >= DOUBTFUL:
+        return []
+    sure = f"{found['mean confidence']:.0%} sure over all"
+    advice = "train what writes them for longer, or on more transcripts"
+    return [f"these labels are hardly more than guesses ({sure}): {advice}"]
 
 
 def histogram(labels: Labels) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def begin_with(objective: Objective, recogniser: CTC | Seq2Seq) -> bool:
     shapes, others = ({name: value.shape for name, value in each.items()} for each in (own, given))
     if shapes != others:
         return False
-    taught = getattr(objective, "teacher", None)
+    taught = objective.teacher if isinstance(objective, CTC) else None
     for each in (own, {} if taught is None else _weights(taught)):
         for name, value in each.items():
             value.copy_(given[name])

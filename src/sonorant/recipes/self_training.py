@@ -20,7 +20,7 @@ from sonorant.config import Config, ConfigError
 from sonorant.data.manifest import read, write
 from sonorant.recipes import finetune, following
 from sonorant.recipes.fit import say
-from sonorant.recipes.labelling import label, worth
+from sonorant.recipes.labelling import label, summary, worth
 from sonorant.recipes.language import BEAM, Language
 from sonorant.recipes.recognise import load_recogniser
 from sonorant.recipes.settings import FinetuneConfig, PseudoConfig
@@ -131,5 +131,5 @@ def _label(
     )
     labels.parent.mkdir(parents=True, exist_ok=True)
     write(labels, found.kept)
-    for line in worth(found):
+    for line in worth(summary(found)):
         say(f"{labels}: {line}", quiet=quiet)
