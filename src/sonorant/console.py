@@ -26,7 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Layers = Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated. Default: all.")]
 Precision = Annotated[
-    str, typer.Option(help="auto, fp32, bf16 or int8; auto is bf16 where the processor has it.")
+    str, typer.Option(help="auto, fp32, bf16 or int8; auto is bf16 where the processor is faster in it.")
 ]
 LanguageModel = Annotated[
     Path | None, typer.Option(help="A language model that `lm` (ARPA) or `neural-lm` (a folder) wrote.")

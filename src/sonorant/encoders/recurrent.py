@@ -33,7 +33,8 @@ class GRUConfig(RecurrentConfig, frozen=True, kw_only=True, tag_field="name", ta
 
 
 class LSTMConfig(RecurrentConfig, frozen=True, kw_only=True, tag_field="name", tag="lstm"):
-    """Long short-term memory: on a CPU in bfloat16 two to three times as fast as GRU of the same width."""
+    """Long short-term memory: on a CPU faster than GRU of the same width, two to three times in bfloat16 with
+    AMX, 1.2 to 1.8 times in single precision without."""
 
 
 class Recurrent(Context):

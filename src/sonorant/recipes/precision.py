@@ -22,7 +22,7 @@ def prepared(
 ) -> tuple[Model, Callable[[], AbstractContextManager[object]]]:
     """A model that is ready for inference on a device, and what to call it within.
 
-    `auto` is bfloat16 where the hardware multiplies in it, else single precision. `int8` has the linear
+    `auto` is bfloat16 where the hardware is faster in it, else single precision. `int8` has the linear
     layers in 8-bit integers and the rest as `auto`; recurrences and convolutions are not linear layers.
     ConfigError: the precision is unknown, or the processor is not made for it.
     """
