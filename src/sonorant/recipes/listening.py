@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from sonorant.asr.beam import Scorer
 from sonorant.asr.live import Heard, LiveConfig, listen
 from sonorant.asr.transcribe import Recogniser
 from sonorant.config import ConfigError
@@ -92,8 +93,22 @@ def hear(
     else:
         source = blocks(audio, wanted, BLOCK)
     latency = Latency(overlap(recogniser))
-    clock = _Clock(source, wanted, latency)
-    return _noted(listen(clock, recogniser, config, scorer=scorer), clock, latency), latency
+    return follow(source, recogniser, config, latency, scorer=scorer), latency
+
+
+def follow(
+    source: Audio,
+    recogniser: Recogniser,
+    config: LiveConfig,
+    latency: Latency,
+    *,
+    scorer: Scorer | None = None,
+) -> Iterator[Heard]:
+    """What is said in blocks of samples at the front end's rate; its latency is added."""
+    clock = _Clock(source, recogniser.frontend.rate, latency)
+    for each in listen(clock, recogniser, config, scorer=scorer):
+        yield each  # told first, so that its telling counts
+        latency.note(each, time.perf_counter() - clock.since)
 
 
 def overlap(recogniser: Recogniser) -> float:
@@ -125,9 +140,3 @@ class _Clock:
             return None
         finally:
             self.since = time.perf_counter()
-
-
-def _noted(heard: Iterable[Heard], clock: _Clock, latency: Latency) -> Iterator[Heard]:
-    for each in heard:
-        yield each  # told first, so that its telling counts
-        latency.note(each, time.perf_counter() - clock.since)
