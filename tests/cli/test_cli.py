@@ -213,6 +213,10 @@ def test_wrong_usage_ends_with_2_and_points_to_the_help(words, capsys):
         (["speak", "nosuch.txt", "--command", "cat {out}"], "nosuch.txt: No such file or directory"),
         (["speak", "x.txt", "--command", "nosuch {out}"], "command: nosuch: no such program"),
         (["speak", "x.txt", "--engine", "nosuch"], "engine: 'nosuch' is not one of espeak-ng, flite"),
+        (
+            ["speak", "x.txt", "--engine", "flite:slt"],
+            "engine: 'flite:slt' is not one of espeak-ng, flite, hibari, piper (give the voice by itself: --v",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

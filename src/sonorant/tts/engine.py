@@ -84,7 +84,8 @@ def speakers(engines: Sequence[Engine]) -> list[Speaker]:
 def find(name: str) -> Opens:
     """The engine's module. EngineError names those that there are."""
     if name not in names():
-        raise EngineError(f"engine: {name!r} is not one of {', '.join(names())}")
+        way = " (give the voice by itself: --voices)" if name.partition(":")[0] in names() else ""
+        raise EngineError(f"engine: {name!r} is not one of {', '.join(names())}{way}")
     return cast("Opens", import_module(f"sonorant.tts.engines.{name.replace('-', '_')}"))
 
 
