@@ -215,7 +215,7 @@ def test_wrong_usage_ends_with_2_and_points_to_the_help(words, capsys):
         (["speak", "x.txt", "--engine", "nosuch"], "engine: 'nosuch' is not one of espeak-ng, flite"),
         (
             ["speak", "x.txt", "--engine", "flite:slt"],
-            "engine: 'flite:slt' is not one of espeak-ng, flite, hibari, piper (give the voice by itself: --v",
+            "engine: 'flite:slt' is not one of espeak-ng, flite, hibari, piper (give the voice",
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
