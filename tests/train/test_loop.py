@@ -185,11 +185,14 @@ def test_bfloat16_stays_near_float32():
     assert told["bf16"] != told["fp32"]
 
 
-def test_precision_follows_the_processor():
+@pytest.mark.parametrize("tiles", [False, True])
+def test_precision_follows_the_processor(tiles, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     cpu = torch.device("cpu")
     assert autocast_type("fp32", cpu) == torch.float32
     assert autocast_type("bf16", cpu) == torch.bfloat16
-    assert autocast_type("auto", cpu) in (torch.float32, torch.bfloat16)
+    assert autocast_type("auto", cpu) == (torch.bfloat16 if tiles else torch.float32)
 
 
 @pytest.mark.parametrize(
