@@ -13,16 +13,17 @@ from sonorant.evaluate.rows import Row
 
 COLUMNS = (*(f"{each} {part}" for part in ("test", f"test {LM}", "dev") for each in (WER, CER)), AUROC)
 ABOUT = f"""\
-Every training has the same number of updates. The seed starts from the pretrained encoder; all others go on
-from the seed with as many again, `CJT++` and `CJT twice` from `CJT` with as many a third time; `CJT, afresh`
-starts from the pretrained encoder instead. Figures are means over seeds, in brackets the lowest and the
-highest. The language model is an n-gram model of the paired part's transcripts and of the unpaired text, with
-a beam of 32 and the default weights; without it decoding is greedy. The AUROC is that of the labels which a
-network writes for the unpaired speech, the probability that a right character is surer than a wrong one: the
-seed's before joint training, CJT's after it, and between them the control, whose network learned from
-pseudo-labels alone. `{REFERENCE}` learned from the unpaired speech with its real texts: no variant but an
-upper bound, and what layers are compared with. {WHISPER} stands there for scale: it learned from 680,000
-hours of other speech, and hears stretches of several clips at once.
+What RUN is, and the corpus, the voice and the language where they are not the script's defaults, stands in
+docs/cjt.md. Every training has the same number of updates. The seed starts from the pretrained encoder; all
+others go on from the seed with as many again, `CJT++` and `CJT twice` from `CJT` with as many a third time;
+`CJT, afresh` starts from the pretrained encoder instead. Figures are means over seeds, in brackets the lowest
+and the highest. The language model is an n-gram model of the paired part's transcripts and of the unpaired
+text, with a beam of 32 and the default weights; without it decoding is greedy. The AUROC is that of the
+labels which a network writes for the unpaired speech, the probability that a right character is surer than a
+wrong one: the seed's before joint training, CJT's after it, and between them the control, whose network
+learned from pseudo-labels alone. `{REFERENCE}` learned from the unpaired speech with its real texts: no
+variant but an upper bound, and what layers are compared with. {WHISPER} stands there for scale: it learned
+from 680,000 hours of other speech, and hears stretches of several clips at once.
 """
 
 
