@@ -20,15 +20,15 @@ COLUMNS = {
     "processor seconds": "{:.0f}",
 }
 ABOUT = """\
-Recognisers are made of one pretrained encoder for each seed, with the schedule for so many labels
+Recognisers are made of one pretrained encoder, or one for each seed, with the schedule for so many labels
 (`recipes/label_budget.py`) over as many updates as fit into the budget's processor minutes of each process
-where all is trained, the same for all of a table; seconds are those that were really spent.
-A frozen encoder costs less an update. Those from scratch have the encoder's shape and new weights, and like
-the frozen ones the shipped configurations' rate. Frozen encoders are read by two bidirectional LSTMs (CTC) or
-by the decoder (seq2seq). The checkpoint with the lowest loss on the dev part is kept. The language model has
-words of the unpaired text and the transcripts that were trained on; its weights are chosen on a sample of the
-dev part. Without it CTC is decoded greedily and seq2seq with a beam of 4. Means over seeds, in brackets the
-lowest and the highest of them.
+where all is trained, the same for all of a table; seconds are those that were really spent. Those from
+scratch have the encoder's shape and new weights, and like the frozen ones the shipped configurations' rate.
+Frozen encoders are read by two bidirectional LSTMs (CTC), which may cost more than the encoder, or by the
+decoder (seq2seq). The checkpoint with the lowest loss on the dev part is kept. The language model has words
+of the unpaired text and the transcripts that were trained on; its weights are chosen on a sample of the dev
+part. Without it CTC is decoded greedily and seq2seq with a beam of 4. Means over seeds, in brackets the
+lowest and the highest of them. What was pretrained, and how, is told in docs/recognisers.md.
 """
 
 
