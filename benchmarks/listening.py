@@ -48,19 +48,10 @@ def measured(
         subject = f"chunk {chunk:g} s, look-ahead {ahead:g} s"
         config = LiveConfig(chunk_seconds=chunk, look_ahead_seconds=ahead)
         found, latency = streamed(clips, recogniser, config)
-        behind = np.array(latency.waited) + np.array(latency.computed)
-        figures = {
-            "latency, median, s": float(np.median(behind)),
-            "latency, slowest of twenty, s": float(np.quantile(behind, 0.95)),
-            "of it computing, median, s": float(np.median(latency.computed)),
-            "real-time factor": latency.busy / latency.audio,
-        }
         yield [
             _error(measurer, subject, found),
-            *(
-                measurer.row(subject, TASK, name, value, n=len(behind) if name.endswith(" s") else None)
-                for name, value in figures.items()
-            ),
+            *_behind(measurer, subject, latency),
+            measurer.row(subject, TASK, "real-time factor", latency.real_time_factor),
         ]
 
 
@@ -77,6 +68,18 @@ def streamed(clips: Sequence[Clip], recogniser: Recogniser, config: LiveConfig) 
 def _error(measurer: Measurer, subject: str, found: Pairs) -> Row:
     rate = character_error_rate(found)
     return measurer.row(subject, TASK, "CER", rate.rate, low=rate.low, high=rate.high, n=rate.utterances)
+
+
+def _behind(measurer: Measurer, subject: str, latency: Latency) -> list[Row]:
+    """None where no word was told."""
+    if not len(behind := latency.behind):
+        return []
+    figures = {
+        "latency, median, s": np.median(behind),
+        "latency, slowest of twenty, s": np.quantile(behind, 0.95),
+        "of it computing, median, s": np.median(latency.computed),
+    }
+    return [measurer.row(subject, TASK, name, float(value), n=len(behind)) for name, value in figures.items()]
 
 
 def main() -> None:

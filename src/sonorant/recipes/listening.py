@@ -52,14 +52,24 @@ class Latency:
         if heard.words is not None:
             self._told.clear()
 
+    @property
+    def behind(self) -> Float[ndarray, " words"]:
+        """Seconds that each word was told behind its last sample."""
+        behind: Float[ndarray, " words"] = np.array(self.waited) + np.array(self.computed)
+        return behind
+
+    @property
+    def real_time_factor(self) -> float:
+        return self.busy / max(self.audio, 1e-9)
+
     def summary(self) -> str:
-        factor = f"{self.audio:.1f} s of audio, real-time factor {self.busy / max(self.audio, 1e-9):.3f}"
-        if not self.waited:
+        factor = f"{self.audio:.1f} s of audio, real-time factor {self.real_time_factor:.3f}"
+        behind = self.behind
+        if not len(behind):
             return f"no words; {factor}"
-        both = np.array(self.waited) + np.array(self.computed)
         return (
-            f"{len(both)} words, told {np.median(both):.2f} s behind their last sample in the middle, "
-            f"{np.quantile(both, 0.95):.2f} s in the slowest of twenty ({np.median(self.waited):.2f} s of "
+            f"{len(behind)} words, told {np.median(behind):.2f} s behind their last sample in the middle, "
+            f"{np.quantile(behind, 0.95):.2f} s in the slowest of twenty ({np.median(self.waited):.2f} s of "
             f"waiting and {np.median(self.computed):.3f} s of computing in the middle); {factor}"
         )
 

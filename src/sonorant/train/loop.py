@@ -146,8 +146,8 @@ def autocast_type(precision: Literal["auto", "bf16", "fp32"], device: torch.devi
 
 
 def _faster_in_bfloat16(device: torch.device) -> bool:
-    """Processors: those with tiles (AMX). With AVX-512's bfloat16 alone, products took up to twice as long as
-    in single precision (docs/machines.md)."""
+    """Processors: those with tiles (AMX). With AVX-512's bfloat16 alone, products took nearly twice as long
+    as in single precision (docs/machines.md)."""
     if device.type == "cpu":
         return torch.cpu._is_amx_tile_supported()
     return device.type == "mps" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
