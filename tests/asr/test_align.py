@@ -11,6 +11,7 @@ from sonorant.asr import align as module
 from sonorant.asr.align import AlignmentError, align
 from sonorant.data.audio import load
 from sonorant.data.manifest import read
+from sonorant.data.text import normalize
 
 pytest.importorskip("pocketsphinx")
 
@@ -28,8 +29,12 @@ def english():
 
 
 @pytest.fixture(scope="module")
-def aligned(english):
-    result = align(english, processes=1)
+def result(english):
+    return align(english, processes=1)
+
+
+@pytest.fixture(scope="module")
+def aligned(result):
     assert not result.skipped
     return result.clips
 
@@ -58,6 +63,22 @@ def test_phones_lie_where_the_speech_is(aligned):
         for _, start, end in clip.units:
             inside[round(start * 16000) : round(end * 16000)] = True
         assert power[inside].sum() > 0.95 * power.sum()
+
+
+def test_words_are_those_of_the_text_and_last_as_long_as_their_phones(english, result):
+    assert set(result.words) == {clip.id for clip in english}
+    for clip in result.clips:
+        words = result.words[clip.id]
+        assert [label for label, _, _ in words] == normalize(clip.text).split()
+        starts, ends = ({unit[place] for unit in clip.units} for place in (1, 2))
+        assert {start for _, start, _ in words} <= starts
+        assert {end for _, _, end in words} <= ends
+        inside = [sum(start <= unit[1] < end for unit in clip.units) for _, start, end in words]
+        assert min(inside) >= 1
+        assert sum(inside) == len(clip.units)
+    unlocked = result.words["ast-en-conf-unlockednow"][-1]
+    phones = next(clip.units for clip in result.clips if clip.id == "ast-en-conf-unlockednow")
+    assert [label for label, start, _ in phones if start >= unlocked[1]] == ["AH", "N", "L", "AA", "K", "T"]
 
 
 def test_silence_in_front_moves_the_phones_by_its_length(tmp_path, aligned):

@@ -113,13 +113,14 @@ def test_what_cannot_be_aligned_is_named_and_the_others_are(tmp_path, sonorant, 
 def test_wrong_options_are_told(sonorant, finetuned, chapter, tmp_path):
     for words, told in (
         (["--run", finetuned, "--units", "syllables"], "units: 'syllables' is not one of words, characters"),
-        (["--ctm", tmp_path / "x.ctm"], "ctm: phones have no words for it (give a recogniser: --run RUN)"),
+        (["--units", "characters"], "units: 'characters' is not one of phones, words"),
+        (["--ctm", tmp_path / "x.ctm"], "ctm: needs confidences (give a recogniser: --run RUN)"),
     ):
         done = sonorant("align", chapter, *words)
         assert (done.code, told in done.line) == (2, True)
 
 
-def test_without_a_recogniser_phones_are_found_by_pocketsphinx(tmp_path, sonorant, speech):
+def test_without_a_recogniser_phones_and_words_are_found_by_pocketsphinx(tmp_path, sonorant, speech):
     pytest.importorskip("pocketsphinx")
     clip = next(clip for clip in read(speech) if clip.id == "ast-en-conf-unlockednow")
     path, out, grids = tmp_path / "said.wav", tmp_path / "phones.jsonl", tmp_path / "grids"
@@ -129,4 +130,7 @@ def test_without_a_recogniser_phones_are_found_by_pocketsphinx(tmp_path, sonoran
     assert (done.code, done.out) == (0, f"{out}: 1 clips aligned, 0 skipped\n")
     phones = [label for label, _, _ in read(out)[0].units]
     assert phones[:2] == ["DH", "AH"]
-    assert re.findall(r'text = "(.+)"', (grids / "said.TextGrid").read_text()) == phones
+    words = ["the", "conference", "is", "now", "unlocked"]
+    assert re.findall(r'text = "(.+)"', (grids / "said.TextGrid").read_text()) == words + phones
+    assert sonorant("align", path, "--out", out, "--units", "words", "--processes", 1).code == 0
+    assert [label for label, _, _ in read(out)[0].units] == words

@@ -1,9 +1,9 @@
-"""Where the phones of transcribed English speech begin and end, by forced alignment with pocketsphinx.
+"""Where the phones and words of transcribed English speech begin and end, by alignment with pocketsphinx.
 
 Clips with a text become clips with `units`: the 39 phones of the CMU dictionary (ARPABET without stress), in
-seconds from the clip's start, to 10 ms. Silence and noise are left out: they are the gaps. A clip is skipped,
-with its reason, when a word is not in the dictionary, and when its alignment is implausible, which mostly
-means that something else is said than the text has.
+seconds from the clip's start, to 10 ms; the words that these make up are told beside them. Silence and noise
+are left out: they are the gaps. A clip is skipped, with its reason, when a word is not in the dictionary, and
+when its alignment is implausible, which mostly means that something else is said than the text has.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from sonorant.asr.textgrid import Unit
 from sonorant.data.audio import AudioError, load
 from sonorant.data.manifest import Clip
 from sonorant.data.text import normalize
@@ -38,13 +39,15 @@ class AlignmentError(ValueError):
 
 @dataclass(frozen=True)
 class Alignment:
-    clips: tuple[Clip, ...]  # with `units`, in the order they came in
+    clips: tuple[Clip, ...]  # with phones as `units`, in the order they came in
+    words: dict[str, list[Unit]]  # clip id: its words, as the dictionary spells them
     skipped: dict[str, str]  # clip id: `kind of reason` or `kind of reason: details`
 
 
 @dataclass(frozen=True)
 class _Phone:
     label: str
+    word: int  # which one of the clip
     start: int  # frames
     frames: int
     score: int
@@ -67,19 +70,21 @@ def align(
 
 def _collect(clips: Sequence[Clip], results: Any, progress: Callable[[int, int], None] | None) -> Alignment:
     aligned: list[Clip] = []
+    words: dict[str, list[Unit]] = {}
     skipped: dict[str, str] = {}
     for number, (clip, result) in enumerate(zip(clips, results, strict=True), start=1):
-        if isinstance(result, Clip):
-            aligned.append(result)
-        else:
+        if isinstance(result, str):
             skipped[clip.id] = result
+        else:
+            phones, words[clip.id] = result
+            aligned.append(msgspec.structs.replace(clip, units=phones))
         if progress is not None:
             progress(number, len(clips))
-    return Alignment(tuple(aligned), skipped)
+    return Alignment(tuple(aligned), words, skipped)
 
 
-def _aligned(clip: Clip) -> Clip | str:
-    """The clip with its phones, or the reason why not."""
+def _aligned(clip: Clip) -> tuple[list[Unit], list[Unit]] | str:
+    """The clip's phones and its words, or the reason why not."""
     if not (text := normalize(clip.text or "")):
         return "no text"
     words = [_spelling(word) for word in text.split()]
@@ -89,21 +94,24 @@ def _aligned(clip: Clip) -> Clip | str:
         wave = load(clip, RATE)
     except AudioError as error:
         return f"audio: {error}"
-    phones = _phones(wave, " ".join(word for word in words if word))
+    spelled = [word for word in words if word]
+    phones = _phones(wave, " ".join(spelled))
     if not phones:
         return "no alignment: the words do not fit the audio"
     if flaw := _flaw(phones):
         return f"implausible: {flaw}"
+    members: dict[int, list[_Phone]] = {}
+    for phone in phones:
+        members.setdefault(phone.word, []).append(phone)
     seconds = len(wave) / RATE
-    units = [
-        (
-            phone.label,
-            round(phone.start * FRAME, 2),
-            min(round((phone.start + phone.frames) * FRAME, 2), seconds),
-        )
-        for phone in phones
-    ]
-    return msgspec.structs.replace(clip, units=units)
+    said = [_unit(spelled[word], inside, seconds) for word, inside in members.items()]
+    return [_unit(phone.label, [phone], seconds) for phone in phones], said
+
+
+def _unit(label: str, phones: Sequence[_Phone], seconds: float) -> Unit:
+    """A label from its first phone's start to its last one's end, within so many seconds."""
+    end = phones[-1].start + phones[-1].frames
+    return label, round(phones[0].start * FRAME, 2), min(round(end * FRAME, 2), seconds)
 
 
 @cache
@@ -138,11 +146,15 @@ def _phones(wave: np.ndarray, text: str) -> list[_Phone]:
         _decode(decoder, audio)
     except RuntimeError:  # pocketsphinx's only exception, such as for audio shorter than a frame
         return []
-    return [
-        _Phone(phone.name, phone.start, phone.duration, phone.score)
+    spoken = [
+        inside
         for word in decoder.get_alignment()
-        for phone in word
-        if phone.name.isalpha() and phone.name != "SIL"
+        if (inside := [phone for phone in word if phone.name.isalpha() and phone.name != "SIL"])
+    ]
+    return [
+        _Phone(phone.name, place, phone.start, phone.duration, phone.score)
+        for place, inside in enumerate(spoken)
+        for phone in inside
     ]
 
 

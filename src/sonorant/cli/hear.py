@@ -150,9 +150,14 @@ def align(
     out: Out = Path("aligned.jsonl"),
     run: Annotated[
         Path | None,
-        typer.Option(help="A fine-tuned run: words in its language. Else English phones by pocketsphinx."),
+        typer.Option(help="A fine-tuned run, for its language. Else English, by pocketsphinx."),
     ] = None,
-    units: Annotated[str, typer.Option(help="words or characters, in the manifest, with --run.")] = "words",
+    units: Annotated[
+        str | None,
+        typer.Option(
+            help="In the manifest: phones (default) or words; with --run words (default) or characters."
+        ),
+    ] = None,
     min_score: Annotated[
         float, typer.Option(max=0, help="With --run, texts that fit less well are left out.")
     ] = -3.0,
@@ -165,26 +170,34 @@ def align(
 ) -> None:
     """Find when the words, or the phones, of a known text are said: clips get `units` with times.
 
-    A recogniser aligns what it can spell, hours at a time. Phones, for probes, are English and need
-    `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are named and left out.
+    A recogniser aligns what it can spell, hours at a time. Without one, English phones (for probes) and words
+    are found by `pip install 'sonorant[align]'`. Clips whose words are unknown or do not fit are named and
+    left out.
 
     Example: `sonorant align chapter.flac --run runs/ctc --textgrids grids`
 
     Example: `sonorant align paired.jsonl --out phones.jsonl`
     """
-    from sonorant.recipes.aligning import align_phones, align_words
+    from sonorant.recipes.aligning import ENGLISH, UNITS, align_english, align_words
 
     if run is None and ctm is not None:
-        raise ValueError("ctm: phones have no words for it (give a recogniser: --run RUN)")
+        raise ValueError("ctm: needs confidences (give a recogniser: --run RUN)")
     with console.progress("aligning", quiet) as bar:
         if run is None:
-            done = align_phones(audio, out, textgrids=textgrids, processes=processes, progress=bar)
+            done = align_english(
+                audio,
+                out,
+                units=units or ENGLISH[0],
+                textgrids=textgrids,
+                processes=processes,
+                progress=bar,
+            )
         else:
             done = align_words(
                 run,
                 audio,
                 out,
-                units=units,
+                units=units or UNITS[0],
                 worst=min_score,
                 textgrids=textgrids,
                 ctm_file=ctm,

@@ -24,7 +24,8 @@ from sonorant.recipes.recognise import load_recogniser
 from sonorant.recipes.sources import sources
 from sonorant.recipes.whole import write_whole
 
-UNITS = ("words", "characters")
+UNITS = ("words", "characters")  # by a recogniser
+ENGLISH = ("phones", "words")  # by pocketsphinx
 SHOWN = 5  # words without labels that are named
 
 Progress = Callable[[int, int], None]
@@ -75,16 +76,29 @@ def known(audio: Sequence[Path]) -> Known:
     return Known(clips + found.clips, texts, skipped)
 
 
-def align_phones(
-    audio: Sequence[Path], out: Path, *, textgrids: Path | None, processes: int, progress: Progress
+def align_english(
+    audio: Sequence[Path],
+    out: Path,
+    *,
+    units: str,
+    textgrids: Path | None,
+    processes: int,
+    progress: Progress,
 ) -> Outcome:
-    """English phones by pocketsphinx. AlignmentError: it is not installed. ManifestError: nothing fits."""
+    """English phones or words by pocketsphinx.
+
+    AlignmentError: it is not installed. ConfigError: there are no such units. ManifestError: nothing fits.
+    """
+    _check(units, ENGLISH)
     given = known(audio)
     found = pocketsphinx.align(given.clips, processes=processes, progress=progress)
-    if textgrids is not None:
-        for clip in found.clips:
-            _write_textgrid(textgrids, clip, {"phones": clip.units or []})
-    return _written(out, Outcome(list(found.clips), given.skipped | found.skipped))
+    done = Outcome([], given.skipped | found.skipped)
+    for clip in found.clips:
+        tiers = {"words": found.words[clip.id], "phones": clip.units or []}
+        done.clips.append(msgspec.structs.replace(clip, units=tiers[units]))
+        if textgrids is not None:
+            _write_textgrid(textgrids, clip, tiers)
+    return _written(out, done)
 
 
 def align_words(
@@ -102,8 +116,7 @@ def align_words(
 
     ConfigError: the recogniser has no CTC, or there are no such units. ManifestError: nothing fits.
     """
-    if units not in UNITS:
-        raise ConfigError(f"units: {units!r} is not one of {', '.join(UNITS)}")
+    _check(units, UNITS)
     recogniser = load_recogniser(run)
     if recogniser.decoder is not None and not recogniser.decoder.ctc_weight:
         raise ConfigError(f"{run}: was trained without CTC, which alignment needs")
@@ -125,6 +138,11 @@ def align_words(
     if ctm_file is not None and rows:
         write_whole(ctm_file, "".join(rows))
     return _written(out, done)
+
+
+def _check(units: str, known_units: Sequence[str]) -> None:
+    if units not in known_units:
+        raise ConfigError(f"units: {units!r} is not one of {', '.join(known_units)}")
 
 
 def _fits(given: Known, recogniser: Recogniser, worst: float) -> Iterator[tuple[Clip, Fit | str]]:
