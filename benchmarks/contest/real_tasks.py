@@ -30,55 +30,61 @@ MOODY = 300  # clips of which emotions are made
 RATE = 16000
 
 replace = msgspec.structs.replace
+Maker = Callable[[Path, Path], Iterator[tuple[str, Path]]]  # from a corpus and a folder: tasks
 
 
 def commands(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
     """Keywords and speakers of spoken commands, whose ids end in the round in which they were recorded."""
-    clips = [clip for clip in renamed(_table(folder), ["keyword=label"]) if clip.id.endswith(ROUNDS)]
-    yield "ks", _written(out / "ks.jsonl", [_labelled(clip, "split", "keyword") for clip in clips])
-    yield "sid", _written(out / "sid.jsonl", [_labelled(clip) for clip in clips])
+
+    def clips() -> Iterator[Clip]:
+        return (clip for clip in _table(folder, "keyword=label") if clip.id.endswith(ROUNDS))
+
+    yield "ks", _made(out / "ks.jsonl", lambda: [_labelled(clip, "split", "keyword") for clip in clips()])
+    yield "sid", _made(out / "sid.jsonl", lambda: [_labelled(clip) for clip in clips()])
 
 
 def sentences(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
     """Read sentences of many speakers: phones (in order, their times are made up), texts, voices, mixtures
     and made emotions."""
-    clips = renamed(_table(folder), ["text=label"])
-    yield "pr", _written(out / "pr.jsonl", [_with_phones(clip) for clip in clips])
-    plain = _written(out / "sentences.jsonl", [_labelled(clip) for clip in clips])
+
+    def clips() -> list[Clip]:
+        return _table(folder, "text=label")
+
+    yield "pr", _made(out / "pr.jsonl", lambda: [_with_phones(clip) for clip in clips()])
+    plain = _made(out / "sentences.jsonl", lambda: [_labelled(clip) for clip in clips()])
     yield from ((name, plain) for name in ("asr", "asv", "sd"))
-    yield "er", _written(out / "er.jsonl", list(_moods(clips[:: len(clips) // MOODY][:MOODY], out / "er")))
+    yield "er", _made(out / "er.jsonl", lambda: list(_moods(read(plain), out / "er")))
 
 
 def orders(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
     """Spoken orders with the values of their slots, in the slots' alphabetical order and not as spoken."""
-    clips = renamed(_table(folder), ["intent=label"])
-    slots = [
-        {name.removeprefix("intent."): value for name, value in sorted((clip.labels or {}).items())
-         if name.startswith("intent.")}
-        for clip in clips
-    ]  # fmt: skip
-    yield "ic", _written(out / "ic.jsonl", clips)
-    filled = [_filled(clip, found) for clip, found in zip(clips, slots, strict=True) if found]
-    yield "sf", _written(out / "sf.jsonl", filled)
+    intents = _made(out / "ic.jsonl", lambda: _table(folder, "intent=label"))
+    yield "ic", intents
+    yield "sf", _made(out / "sf.jsonl", lambda: [_filled(clip) for clip in read(intents)])
 
 
 def queen(folder: Path, out: Path) -> Iterator[tuple[str, Sequence[Path]]]:
     """Phones of an hour, ten minutes of texts, and spoken words to search for in the test part."""
-    names = ("paired-1h", "dev", "test")
-    phones = [out / f"queen-{name}-phones.jsonl" for name in names]
-    for name, file in zip(names, phones, strict=True):
-        if not file.exists():
-            _written(file, list(align(read(folder / f"{name}.jsonl"), processes=1).clips))
-    yield "pr", phones
-    yield "asr", [folder / f"{name}.jsonl" for name in ("paired-10m", "dev", "test")]
-    documents = list(read(folder / "test.jsonl"))
+    hour, dev, test = (folder / f"{name}.jsonl" for name in ("paired-1h", "dev", "test"))
     yield (
-        "qbe",
-        [_written(out / "qbe.jsonl", [*_queries(read(folder / "paired-1h.jsonl"), documents), *documents])],
+        "pr",
+        [
+            _made(
+                out / f"queen-{part.stem}.jsonl", lambda part=part: list(align(read(part), processes=1).clips)
+            )
+            for part in (hour, dev, test)
+        ],
     )
+    yield "asr", [folder / "paired-10m.jsonl", dev, test]
+
+    def searched() -> list[Clip]:
+        documents = list(read(test))
+        return [*_queries(read(hour), documents), *documents]
+
+    yield "qbe", [_made(out / "qbe.jsonl", searched)]
 
 
-MAKERS: dict[str, Callable[[Path, Path], Iterator[tuple[str, Path]]]] = {
+MAKERS: dict[str, Maker] = {
     "commands": commands,
     "sentences": sentences,
     "orders": orders,
@@ -103,9 +109,9 @@ def _queries(clips: Sequence[Clip], documents: Sequence[Clip]) -> list[Clip]:
 
 
 def _moods(clips: Sequence[Clip], folder: Path) -> Iterator[Clip]:
-    """Clips that are slowed and quietened, left alone, or hurried and made louder, in turn."""
+    """Some of the clips, slowed and quietened, left alone, or hurried and made louder, in turn."""
     folder.mkdir(parents=True, exist_ok=True)
-    for place, clip in enumerate(clips):
+    for place, clip in enumerate(clips[:: max(1, len(clips) // MOODY)][:MOODY]):
         mood, (speed, decibels) = list(MOODS.items())[place % len(MOODS)]
         path = folder / f"{clip.id}.flac"
         wave = torch.from_numpy(load(clip, round(RATE / speed)))
@@ -115,12 +121,17 @@ def _moods(clips: Sequence[Clip], folder: Path) -> Iterator[Clip]:
         )
 
 
-def _filled(clip: Clip, slots: dict[str, str]) -> Clip:
-    words = [(word, f"{'I' if place else 'B'}-{name}") for name, value in slots.items()
-             for place, word in enumerate(value.split())]  # fmt: skip
-    return replace(
-        clip, text=" ".join(word for word, _ in words), labels={"iob": " ".join(tag for _, tag in words)}
-    )
+def _filled(clip: Clip) -> Clip:
+    """With the values of its slots as its text, and a tag for each word."""
+    slots = sorted((clip.labels or {}).items())
+    words = [
+        (word, f"{'I' if place else 'B'}-{name.removeprefix('intent.')}")
+        for name, value in slots
+        if name.startswith("intent.")
+        for place, word in enumerate(value.split())
+    ]
+    tags = " ".join(tag for _, tag in words)
+    return replace(clip, text=" ".join(word for word, _ in words), labels={"iob": tags})
 
 
 def _with_phones(clip: Clip) -> Clip:
@@ -131,8 +142,9 @@ def _with_phones(clip: Clip) -> Clip:
     return replace(_labelled(clip), units=units)
 
 
-def _table(folder: Path) -> list[Clip]:
-    return whole(table.read(folder, folder))
+def _table(folder: Path, label: str) -> list[Clip]:
+    """The clips of a folder's table with a label renamed."""
+    return renamed(whole(table.read(folder, folder)), [label])
 
 
 def _labelled(clip: Clip, *kept: str) -> Clip:
@@ -141,7 +153,9 @@ def _labelled(clip: Clip, *kept: str) -> Clip:
     return replace(clip, labels=labels or None)
 
 
-def _written(file: Path, clips: Sequence[Clip]) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, clips)
+def _made(file: Path, clips: Callable[[], Sequence[Clip]]) -> Path:
+    """The manifest, written if it is not there."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, clips())
     return file
