@@ -36,8 +36,9 @@ other work on the machine changes no number of updates. `pretraining, s` is the 
 checkpoint, the starting of processes and the decoding among it, and `of processors, s` what all processes
 computed in it. All are trained around one encoder where it fits, on the same log-mel frames; the second
 column tells where it does not. The label-free score is what the best layer tells of the clusters of those
-frames 0.1 s on, which are the same for all; beside it what that layer tells of clusters of its own. Phones
-and speakers are named by a linear probe on each frame of the layer that does best on its validation part.
+frames 0.1 s on, less their level, which are the same for all; beside it what that layer tells of clusters of
+its own. Phones and speakers are named by a linear probe on each frame of the layer that does best on its
+validation part.
 Error rates are those after fine-tuning on ten minutes of transcripts, with as many updates for all encoders
 of one shape; the `untrained` are fine-tuned from scratch. Methods that compare utterances have larger
 batches. Means over seeds, in brackets the lowest and the highest of them.

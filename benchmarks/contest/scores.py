@@ -23,7 +23,7 @@ from sonorant.evaluate.rows import Row
 from sonorant.evaluate.sampling import Parts
 from sonorant.evaluate.store import FeatureStore
 from sonorant.recipes.demo import FITTED, RATES, aligned
-from sonorant.recipes.features import SECTION, extract
+from sonorant.recipes.features import SECTION, extract, spectral_shape
 from sonorant.recipes.measuring import parts
 from sonorant.recipes.settings import load_encoder
 
@@ -37,9 +37,9 @@ def measure(entry: Entry) -> list[Row]:
     model, features = made(entry), entry.folder / "features"
     train, test = aligned(entry.corpus, "paired-1h", FITTED), aligned(entry.corpus, "test")
     clips = [*train, *test]
-    targets = entry.root / "targets"
+    targets = entry.root / "spectral_shapes"
     if not targets.exists():
-        extract(stacked(), clips, targets, provenance={})
+        extract(spectral_shape(stacked()), clips, targets, provenance={})
     shutil.rmtree(features, ignore_errors=True)  # of an interrupted stage
     for name, length in (("whole", None), ("sections", SECTION)):
         extract(model, clips, features / name, provenance={}, sections=length)

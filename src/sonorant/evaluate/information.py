@@ -31,8 +31,10 @@ channel. What to mind when reading it:
   curve over codes and gaps and the ratio of information to entropy, not one number.
 - Targets live in the model's own space, and features that are merely smooth predict themselves well: frames
   of an untrained network on overlapping windows do, and so do all that have heard the same two seconds. Where
-  models are compared, name one fixed space for all (`targets`: the log-mel front end, say), which no model
-  can make easier to predict.
+  models are compared, name one fixed space for all (`targets`: spectral shapes, which recipes/features.py
+  makes), which no model can make easier to predict.
+- Level and silence are foretold best, by features that hardly tell phones apart: targets that hold them
+  reward those. Spectral shapes are log-mel frames without their level.
 - The shuffled control, targets from other utterances, has to be about zero. It may be a little below, as may
   any bound that says nothing; nothing is clipped.
 """

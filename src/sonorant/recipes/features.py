@@ -15,6 +15,7 @@ from sonorant.data.manifest import Clip, seconds, where
 from sonorant.encoders.base import Upstream
 from sonorant.encoders.log_mel import LogMel, LogMelConfig
 from sonorant.encoders.mfcc import MFCC
+from sonorant.encoders.spectral_shape import SpectralShape
 from sonorant.evaluate.store import FeatureWriter
 from sonorant.recipes.long import BEFORE, LONG, Encode, Section, long_features, own, sections_of
 from sonorant.recipes.precision import prepared
@@ -91,8 +92,8 @@ def extract_to_score(
     precision: str = "auto",
     progress: Progress | None = None,
 ) -> int:
-    """Writes what the label-free score takes: layers in sections, and in `out/targets` the front end's frames
-    of whole clips, whose clusters are predicted: one space for all layers, which none makes easier."""
+    """Writes what the label-free score takes: layers in sections, and in `out/targets` the spectral shapes of
+    whole clips, whose clusters are predicted: one space for all layers, which none makes easier."""
     written = extract(
         upstream,
         clips,
@@ -103,7 +104,7 @@ def extract_to_score(
         precision=precision,
         progress=progress,
     )
-    extract(upstream.front(), clips, out / TARGETS, provenance=provenance)
+    extract(spectral_shape(upstream), clips, out / TARGETS, provenance=provenance)
     return written
 
 
@@ -173,6 +174,14 @@ def log_mel(rate: int = 16000) -> LogMel:
 def mfcc(rate: int = 16000) -> MFCC:
     """The older baseline, and what HuBERT's first labels are clusters of: 39 dimensions every 10 ms."""
     return MFCC(rate)
+
+
+def spectral_shape(upstream: Upstream) -> SpectralShape:
+    """Of the log-mel energies that an upstream reads; where it reads others, of 80 bands every 40 ms."""
+    front = upstream.front()
+    if not isinstance(front, LogMel):
+        front = LogMel(LogMelConfig(rate=front.rate, stack=4))
+    return SpectralShape(front)
 
 
 def first_minutes(clips: Sequence[Clip], minutes: float) -> list[Clip]:

@@ -94,7 +94,7 @@ def _score(
 
 
 def label_free_scores(folder: Path, config: ScoreConfig) -> dict[str, Score]:
-    """What each layer tells of the clusters of log-mel frames (or what else the front end gives) 0.1 s on."""
+    """What each layer tells of the clusters of spectral shapes 0.1 s on."""
     store, targets = FeatureStore(folder), FeatureStore(folder / TARGETS)
     names = config.layers or tuple(name for name in store.layers if name != FRONTEND)
     return {
