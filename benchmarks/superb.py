@@ -42,8 +42,9 @@ at most to search for in the test part. Commands: three of each speaker's ten ro
 and 6 speakers; for SID the same clips, all 30 speakers. Sentences: English read by 125 Mandarin speakers, of
 which a fifth is for the test. SD: mixtures of those. ER: **no emotion**: the same sentences, slower and
 quieter, as they are, or faster and louder; it shows that the task runs. Orders: 619 orders to a coffee
-machine, of which no speaker is known, so that voices may stand in two parts; SF writes the slots' values in
-alphabetical order of the slots, not as spoken, because there are no transcripts.
+machine, of which no speaker is known, so that voices may stand in two parts; IC names the slots of at most
+four values (roast, number of shots; both have to be right), SF writes all values in alphabetical order of the
+slots, not as spoken, because there are no transcripts.
 """
 BATCH, FEW = 32, 8  # clips an update; fewer teach CTC more in the same time
 SEQUENCES = ("pr", "asr", "sf")

@@ -27,6 +27,7 @@ ROUNDS = ("01", "02", "03")  # of ten: how often each speaker's keyword is taken
 QUERIES, LETTERS, DOCUMENTS = 100, 5, 3  # spoken terms; their least letters, and documents that hold them
 MOODS = {"calm": (0.9, -6.0), "plain": (1.0, 0.0), "lively": (1.15, 6.0)}  # speed and decibels
 MOODY = 300  # clips of which emotions are made
+VALUES = 4  # of a slot that is an intent, at most
 RATE = 16000
 
 replace = msgspec.structs.replace
@@ -57,10 +58,11 @@ def sentences(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def orders(folder: Path, out: Path) -> Iterator[tuple[str, Path]]:
-    """Spoken orders with the values of their slots, in the slots' alphabetical order and not as spoken."""
-    intents = _made(out / "ic.jsonl", lambda: _table(folder, "intent=label"))
-    yield "ic", intents
-    yield "sf", _made(out / "sf.jsonl", lambda: [_filled(clip) for clip in read(intents)])
+    """Spoken orders: intents are the slots of few values, because all slots are right at once nowhere; filled
+    are all slots, in their alphabetical order and not as spoken."""
+    whole_orders = _made(out / "orders.jsonl", lambda: _table(folder, "intent=label"))
+    yield "ic", _made(out / "intents.jsonl", lambda: _coarse(read(whole_orders)))
+    yield "sf", _made(out / "sf.jsonl", lambda: [_filled(clip) for clip in read(whole_orders)])
 
 
 def queen(folder: Path, out: Path) -> Iterator[tuple[str, Sequence[Path]]]:
@@ -119,6 +121,17 @@ def _moods(clips: Sequence[Clip], folder: Path) -> Iterator[Clip]:
         yield replace(
             clip, path=str(path), start=0, samples=len(wave), rate=RATE, text=None, labels={"emotion": mood}
         )
+
+
+def _coarse(clips: Sequence[Clip]) -> list[Clip]:
+    """With the intents that have few values, those that have any."""
+    values: dict[str, set[str]] = {}
+    for clip in clips:
+        for name, value in (clip.labels or {}).items():
+            values.setdefault(name, set()).add(value)
+    kept = [name for name, found in values.items() if name.startswith("intent.") and len(found) <= VALUES]
+    coarse = [_labelled(clip, *kept) for clip in clips]
+    return [clip for clip in coarse if clip.labels]
 
 
 def _filled(clip: Clip) -> Clip:

@@ -66,7 +66,7 @@ def test_sentences_have_phones_texts_and_made_emotions(tmp_path, english):
         assert clip.speaker == plain.speaker
 
 
-def test_orders_are_intents_and_the_values_of_slots_with_a_tag_a_word(tmp_path, english):
+def test_orders_are_intents_and_the_values_of_slots_with_a_tag_a_word(tmp_path, english, monkeypatch):
     rows = [
         ("one", "-", "?", "2.0", "size=small;drink=iced coffee", ""),
         ("two", "-", "?", "2.0", "drink=tea", ""),
@@ -74,6 +74,9 @@ def test_orders_are_intents_and_the_values_of_slots_with_a_tag_a_word(tmp_path, 
     made = dict(real_tasks.orders(tabled(tmp_path / "in", english, rows), tmp_path / "out"))
     one, two = read(made["ic"])
     assert find("ic").slots(one) == {"intent.size": "small", "intent.drink": "iced coffee"}
+    monkeypatch.setattr(real_tasks, "VALUES", 1)
+    (one,) = read(dict(real_tasks.orders(tmp_path / "in", tmp_path / "few"))["ic"])
+    assert find("ic").slots(one) == {"intent.size": "small"}
     one, two = read(made["sf"])
     assert (one.text, one.labels["iob"]) == ("iced coffee small", "B-drink I-drink B-size")
     assert find("sf").takes(two)
