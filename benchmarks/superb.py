@@ -48,6 +48,8 @@ slots, not as spoken, because there are no transcripts.
 """
 BATCH, FEW = 32, 8  # clips an update; fewer teach CTC more in the same time
 SEQUENCES = ("pr", "asr", "sf")
+EXPECTED = [f"{QUEEN} {name}" for name in ("PR", "ASR", "QbE")]
+EXPECTED += ["KS", "SID", "PR", "ASR", "ASV", "SD", "ER", "IC", "SF"]
 LOWER = ("per", "wer", "cer", "eer", "der")
 
 

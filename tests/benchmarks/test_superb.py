@@ -107,6 +107,7 @@ def test_the_page_has_means_over_seeds_and_the_score():
     assert "log-mel 0, ours 1000" in text
     assert "| KS, mean head: accuracy | 0.310 [0.300, 0.320]; 0.200 to 0.400 | 0.510" in text
     assert "| PR, linear head: PER | 0.710 [0.700, 0.720]" in text
+    assert "Not measured yet: Queen PR, Queen ASR, Queen QbE, SID, ASR, ASV, SD, ER, IC, SF." in text
     assert superb.named(rows[0], superb.QUEEN).task == "Queen KS, mean head"
 
 
