@@ -137,6 +137,9 @@ def page(rows: Sequence[Row], title: str, about: str) -> str:
         lines.append(
             f"| {task}: {metric.upper() if metric in LOWER else metric} | " + " | ".join(cells) + " |"
         )
+    measured = {task.partition(",")[0] for task, _ in tasks}
+    absent = [task for task in EXPECTED if task not in measured]
+    lines += ["", f"Not measured yet: {', '.join(absent)}."] if absent else []
     return "\n".join(lines) + "\n"
 
 
