@@ -32,10 +32,11 @@ QUEEN, OTHERS = "Queen", "others"
 ABOUT = """\
 Frozen upstreams; small heads on the weighted sum of their layers; the learning rate is swept by the
 validation part for every upstream, task and head with the first seed, and taken by the others; at most
-{updates} updates of {batch} clips, of {few} where sequences are written; hidden layers {width:g} times as
-wide as published (docs/bench.md). A cell is the mean over {seeds} seeds, in brackets the lowest and the
-highest of them, then the mean of their 95 % intervals over test speakers, clips or queries. The first head of
-a task is the published one. Figures do not compare with SUPERB's: other data, fewer updates, narrower heads.
+{updates} updates of {batch} clips, of {few} where sequences are written, and {checks} looks at the validation
+part; hidden layers {width:g} times as wide as published (docs/bench.md). A cell is the mean over seeds, in
+brackets the lowest and the highest of three (none: one seed), then the mean of their 95 % intervals over test
+speakers, clips or queries. The first head of a task is the published one. Figures do not compare with
+SUPERB's: other data, fewer updates, narrower heads.
 
 Data. Queen: phones of an hour of acted dialogue by pocketsphinx, ten minutes of transcripts, 100 spoken terms
 at most to search for in the test part. Commands: three of each speaker's ten rounds of 40 Arabic words, 18, 6
@@ -47,6 +48,7 @@ four values (roast, number of shots; both have to be right), SF writes all value
 slots, not as spoken, because there are no transcripts.
 """
 BATCH, FEW = 32, 8  # clips an update; fewer teach CTC more in the same time
+CHECKS = 10
 SEQUENCES = ("pr", "asr", "sf")
 EXPECTED = [f"{QUEEN} {name}" for name in ("PR", "ASR", "QbE")]
 EXPECTED += ["KS", "SID", "PR", "ASR", "ASV", "SD", "ER", "IC", "SF"]
@@ -73,7 +75,7 @@ def main() -> None:
         tasks = [task for task in data if options.tasks is None or task in options.tasks]
         for task in tasks:  # one by one, so that all upstreams are compared in something early
             batch = FEW if task in SEQUENCES else BATCH
-            head = HeadConfig(updates=options.updates, width=options.width, batch=batch)
+            head = HeadConfig(updates=options.updates, width=options.width, batch=batch, checks=CHECKS)
             fits = bench(
                 BenchConfig(
                     out=str(options.out / name), upstreams=tuple(options.upstreams),
@@ -113,9 +115,7 @@ def keep(options: argparse.Namespace, new: Sequence[Row]) -> None:
     old = read_rows(options.file) if options.file.exists() else []
     rows = [*(row for row in old if key(row) not in replaced), *new]
     rewrite(options.file, rows)
-    about = ABOUT.format(
-        updates=options.updates, width=options.width, seeds=options.seeds, batch=BATCH, few=FEW
-    )
+    about = ABOUT.format(updates=options.updates, width=options.width, batch=BATCH, few=FEW, checks=CHECKS)
     options.file.with_suffix(".md").write_text(page(rows, options.file.stem, about), encoding="utf8")
 
 

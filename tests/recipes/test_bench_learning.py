@@ -130,27 +130,44 @@ def test_neither_memory_nor_pieces_change_what_is_learned(tmp_path, monkeypatch)
         torch.testing.assert_close(value, pieces.model.state_dict()[name], rtol=1e-4, atol=1e-6)
 
 
+def scripted(*checked):
+    """A task whose checks find these accuracies and losses, whatever is learned."""
+
+    class Scripted(KS):
+        checks = 0
+
+        def score(self, clips, predictions):
+            (found,) = super().score(clips, predictions)
+            self.checks += 1
+            return [found.__class__(found.metric, checked[self.checks - 1][0], 0, 1, found.n, "clips")]
+
+        def loss(self, output, clips):
+            total, count = super().loss(output, clips)
+            return (total if torch.is_grad_enabled() else total * 0 + checked[self.checks][1] * count), count
+
+    return Scripted
+
+
 def test_the_best_check_is_kept_not_the_last(tmp_path):
     features, sides = problem(tmp_path / "f")
-
-    class Forgetful(KS):
-        def score(self, clips, predictions):
-            nonlocal checks
-            checks += 1
-            (found,) = super().score(clips, predictions)
-            return [
-                found.__class__(found.metric, (0.2, 0.9, 0.3, 0.3, 0.3)[checks - 1], 0, 1, found.n, "clips")
-            ]
-
-    checks = 0
-    task = Forgetful(sides.train, features.times)
+    kind = scripted((0.2, 2.0), (0.9, 1.0), (0.3, 1.1), (0.3, 1.1), (0.3, 1.1))
+    task = kind(sides.train, features.times)
     config = HeadConfig(learning_rates=(1e-2,), updates=50, checks=5, patience=2, batch=16, width=0.1)
     found = learn(task, features, sides, head="mean", seed=0, rate=1e-2, config=config)
-    assert (found.value, found.updates, checks) == (0.9, 20, 4)
-    checks, short = 0, HeadConfig(learning_rates=(1e-2,), updates=20, checks=2, batch=16, width=0.1)
+    assert (found.value, found.updates, task.checks) == (0.9, 20, 4)
+    short = HeadConfig(learning_rates=(1e-2,), updates=20, checks=2, batch=16, width=0.1)
+    task = kind(sides.train, features.times)
     until_then = learn(task, features, sides, head="mean", seed=0, rate=1e-2, config=short)
     for name, value in until_then.model.state_dict().items():
         assert torch.equal(value, found.model.state_dict()[name]), name
+
+
+def test_a_head_that_names_nothing_yet_goes_on_while_its_loss_falls(tmp_path):
+    features, sides = problem(tmp_path / "f")
+    task = scripted((0.3, 4.0), (0.2, 3.0), (0.2, 2.0), (0.2, 1.0), (0.8, 1.5))(sides.train, features.times)
+    config = HeadConfig(learning_rates=(1e-2,), updates=50, checks=5, patience=2, batch=16, width=0.1)
+    found = learn(task, features, sides, head="mean", seed=0, rate=1e-2, config=config)
+    assert (found.value, found.updates, task.checks) == (0.8, 50, 5)
 
 
 def test_rates_without_sense_are_refused():

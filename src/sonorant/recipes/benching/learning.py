@@ -1,9 +1,10 @@
 """One way to train a head on frozen features, whatever the task.
 
 Only the layers' weights and the head learn. The learning rate is swept on a logarithmic scale and chosen by
-the task's metric on the validation part, as is the moment to stop; ties go to the lower validation loss. A
-rate that wins at an end of the scale is followed beyond it, so that no model is judged by a scale that suits
-another one.
+the task's metric on the validation part, as is the check that is kept; ties go to the lower validation loss.
+Training goes on while either of them gets better: a head may name nothing rightly for long while it learns,
+as CTC writes blanks first. A rate that wins at an end of the scale is followed beyond it, so that no model is
+judged by a scale that suits another one.
 """
 
 import copy
@@ -38,7 +39,7 @@ class HeadConfig(Config, frozen=True, kw_only=True):
     learning_rates: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
     updates: Count = 2000  # at most
     checks: Count = 20  # on the validation part, evenly among the updates
-    patience: Count = 5  # checks without a better one before it stops
+    patience: Count = 5  # checks without a better metric or a lower loss before it stops
     batch: Count = 32  # clips an update
     width: Annotated[float, Meta(gt=0)] = 1.0  # of hidden layers, as a share of the published ones
 
@@ -131,7 +132,7 @@ def learn(
     seed."""
     device = distributed.device()
     best: Learned | None = None
-    waited = 0
+    waited, lowest = 0, math.inf
     with _seeded(seed):
         model = Reader(len(features.layers), task.head(head, features.dim, config.width)).to(device)
         optimizer = torch.optim.Adam(model.parameters(), lr=rate)
@@ -144,12 +145,11 @@ def learn(
                 _update(task, features, model, optimizer, next(batches))
                 done += 1
             value, loss = _validated(task, features, model, sides.validation, config.batch)
-            now = Learned(model, value, loss, done, rate)
-            if now.better(best, task):
+            better = Learned(model, value, loss, done, rate).better(best, task)
+            if better:
                 best = Learned(copy.deepcopy(model), value, loss, done, rate)
-                waited = 0
-            else:
-                waited += 1
+            waited = 0 if better or loss < lowest else waited + 1
+            lowest = min(lowest, loss)
             if waited == config.patience or not math.isfinite(loss):
                 break
     assert best is not None
