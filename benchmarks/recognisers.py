@@ -4,14 +4,15 @@
     python benchmarks/recognisers.py --upstream RUN --kinds ctc --labels 10m            # or piece by piece
     python benchmarks/recognisers.py --quick                     # two of them for seconds; nothing is kept
 
-Of a pretrained run (one for each seed where its path has `{seed}`) recognisers are made in five ways, from
-scratch among them, with ten minutes and with an hour of the Amazon Queen's transcripts (paired-10m.jsonl and
-paired-1h.jsonl of --corpus), and measured on its test part, alone and with an n-gram language model of the
-text that may be used (unpaired-text.txt and the transcripts). --minutes are processor minutes of each of
---processes, measured where all is trained, so that other work on the machine changes no number of updates.
-Stages are kept in folders of --out: what has ended is not repeated, what was interrupted goes on. Rows are
-added to results/recognisers-DATE.jsonl after each stage, in place of those of the same recogniser, seed and
-metric, and the page beside it is made anew of all rows. --file names the table of another day, to go on with.
+Of a pretrained run (one for each seed where its path has `{seed}`) recognisers are made in several ways,
+from scratch among them, with ten minutes and with an hour of the Amazon Queen's transcripts
+(paired-10m.jsonl and paired-1h.jsonl of --corpus), and measured on its test part, alone and with an n-gram
+language model of the text that may be used (unpaired-text.txt and the transcripts). --minutes are processor
+minutes of each of --processes, measured where all is trained, so that other work on the machine changes no
+number of updates. Stages are kept in folders of --out: what has ended is not repeated, what was interrupted
+goes on. Rows are added to results/recognisers-DATE.jsonl after each stage, in place of those of the same
+recogniser, seed and metric, and the page beside it is made anew of all rows. --file names the table of
+another day, to go on with.
 """
 
 import sys
@@ -31,7 +32,7 @@ from sonorant.recipes.shipped import shipped
 
 SECONDS = Budget(pretraining=0, finetuning=0.02, processes=1)
 ALL = {"kinds": KINDS, "labels": LABELS, "arms": tuple(ARMS)}
-QUICK = {"kinds": ("ctc",), "labels": ("10m",), "arms": ("frozen, weighted layers", "fine-tuned")}
+QUICK = {"kinds": ("ctc",), "labels": ("10m",), "arms": ("frozen", "fine-tuned")}
 
 
 def main() -> None:

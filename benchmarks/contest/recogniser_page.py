@@ -25,10 +25,11 @@ Recognisers are made of one pretrained encoder, or one for each seed, with the s
 where all is trained, the same for all of a table; seconds are those that were really spent. Those from
 scratch have the encoder's shape and new weights, and like the frozen ones the shipped configurations' rate.
 Frozen encoders are read by two bidirectional LSTMs (CTC), which may cost more than the encoder, or by the
-decoder (seq2seq). The checkpoint with the lowest loss on the dev part is kept. The language model has words
-of the unpaired text and the transcripts that were trained on; its weights are chosen on a sample of the dev
-part. Without it CTC is decoded greedily and seq2seq with a beam of 4. Means over seeds, in brackets the
-lowest and the highest of them. What was pretrained, and how, is told in docs/recognisers.md.
+decoder (seq2seq). A learned weighted sum of all layers is read, or the last layer. The checkpoint with the
+lowest loss on the dev part is kept. The language model has words of the unpaired text and the transcripts
+that were trained on; its weights are chosen on a sample of the dev part. Without it CTC is decoded greedily
+and seq2seq with a beam of 4. Means over seeds, in brackets the lowest and the highest of them. What was
+pretrained, and how, is told in docs/recognisers.md.
 """
 
 

@@ -1,4 +1,4 @@
-"""Who takes part in recognisers.py: what is made of an encoder and few transcripts, in five ways."""
+"""Who takes part in recognisers.py: what is made of an encoder and few transcripts, in several ways."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,18 @@ SCRATCH = "from scratch"
 FREE = (
     "train.schedule.peak=1e-3"  # the shipped configurations' rate, where nothing pretrained could be spoilt
 )
+FRESH = ("from_scratch=true", "objective.freeze_context=0", "objective.freeze_frontend=false", FREE)
 FROZEN = ("objective.freeze_context=always", FREE)
+WEIGHTED, LAST = "objective.layer=weighted", "objective.layer=null"
 RECURRENT = {"ctc": ("objective.head=recurrent",), "seq2seq": ()}  # whose decoder puts frames together
 ARMS: dict[str, tuple[str, ...]] = {
-    SCRATCH: ("from_scratch=true", "objective.freeze_context=0", "objective.freeze_frontend=false", FREE),
-    "frozen": FROZEN,
-    "frozen, weighted layers": (*FROZEN, "objective.layer=weighted"),
-    "fine-tuned": (),
-    "fine-tuned, layer decay 0.8": ("train.optimizer.layer_decay=0.8",),
+    SCRATCH: (*FRESH, WEIGHTED),
+    "frozen": (*FROZEN, WEIGHTED),
+    "fine-tuned": (WEIGHTED,),
+    "fine-tuned, layer decay 0.8": (WEIGHTED, "train.optimizer.layer_decay=0.8"),
+    f"{SCRATCH}, last layer": (*FRESH, LAST),
+    "frozen, last layer": (*FROZEN, LAST),
+    "fine-tuned, last layer": (LAST,),
 }  # settings over those of the schedule for so many labels (recipes/label_budget.py)
 
 

@@ -45,11 +45,13 @@ def test_ways_differ_in_their_settings_alone(small, tmp_path, upstream):
         for arm, config in configs.items()
     }
     assert told == {
-        "from scratch": (True, 0, None, "linear", 1e-3, None),
-        "frozen": (False, "always", None, "recurrent", 1e-3, None),
-        "frozen, weighted layers": (False, "always", "weighted", "recurrent", 1e-3, None),
-        "fine-tuned": (False, 0, None, "linear", pytest.approx(1e-3), None),
-        "fine-tuned, layer decay 0.8": (False, 0, None, "linear", pytest.approx(1e-3), 0.8),
+        "from scratch": (True, 0, "weighted", "linear", 1e-3, None),
+        "frozen": (False, "always", "weighted", "recurrent", 1e-3, None),
+        "fine-tuned": (False, 0, "weighted", "linear", pytest.approx(1e-3), None),
+        "fine-tuned, layer decay 0.8": (False, 0, "weighted", "linear", pytest.approx(1e-3), 0.8),
+        "from scratch, last layer": (True, 0, None, "linear", 1e-3, None),
+        "frozen, last layer": (False, "always", None, "recurrent", 1e-3, None),
+        "fine-tuned, last layer": (False, 0, None, "linear", pytest.approx(1e-3), None),
     }
     assert {config.train.steps for config in configs.values()} == {130}
     assert {config.pretrained.split("/")[-2] for config in configs.values()} == {"pretrained-3"}
@@ -82,7 +84,7 @@ def test_a_recogniser_is_trained_and_measured_once(small, tmp_path, upstream, mo
     monkeypatch.setattr(recognising, "WEIGHTS", (0.5,))
     monkeypatch.setattr(recognising, "TUNED", 3)
     monkeypatch.setitem(recognising.WIDTHS, "ctc", 2)
-    chosen = [entry(small, tmp_path, upstream, "ctc", "frozen, weighted layers")]
+    chosen = [entry(small, tmp_path, upstream, "ctc", "frozen")]
     file = tmp_path / "recognisers-today.jsonl"
     assert run(chosen, file, recogniser_page.show) == 0
     rows = read_rows(file)
