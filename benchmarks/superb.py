@@ -48,7 +48,7 @@ four values (roast, number of shots; both have to be right), SF writes all value
 slots, not as spoken, because there are no transcripts.
 """
 BATCH, FEW = 32, 8  # clips an update; fewer teach CTC more in the same time
-CHECKS = 10
+CHECKS = 10  # on the validation part, which may be longer than what is trained on between them
 SEQUENCES = ("pr", "asr", "sf")
 EXPECTED = [f"{QUEEN} {name}" for name in ("PR", "ASR", "QbE")]
 EXPECTED += ["KS", "SID", "PR", "ASR", "ASV", "SD", "ER", "IC", "SF"]

@@ -39,9 +39,10 @@ column tells where it does not. The label-free score is what the best layer tell
 frames 0.1 s on, less their level, which are the same for all; beside it what that layer tells of clusters of
 its own. Phones and speakers are named by a linear probe on each frame of the layer that does best on its
 validation part.
-Error rates are those after fine-tuning on ten minutes of transcripts, with as many updates for all encoders
-of one shape; the `untrained` are fine-tuned from scratch. Methods that compare utterances have larger
-batches. Means over seeds, in brackets the lowest and the highest of them.
+Error rates are those after fine-tuning on ten minutes of transcripts, which reads a weighted sum of all
+layers, with as many updates for all encoders of one shape; the `untrained` are fine-tuned from scratch.
+Methods that compare utterances have larger batches. Means over seeds, in brackets the lowest and the
+highest of them.
 """
 ABSENT = (
     "- Published models, such as Whisper tiny.en's encoder, but for those in the table: their weights are "
