@@ -170,6 +170,7 @@ def _finetuning(entry: Entry, pretrained: Path, steps: int) -> FinetuneConfig:
         "pretrained": str(pretrained),
         "data": {**settings["data"], "manifest": str(entry.corpus / "paired-10m.jsonl")},
         "encoder": settings.get("encoder", {}) if has_dropout else {},
+        "objective": {**settings["objective"], "layer": "weighted"},  # of every encoder alike
         "train": {**train, "steps": steps, "processes": entry.budget.processes},
     }
     return convert(settings, FinetuneConfig)

@@ -3,11 +3,13 @@
 import json
 
 import msgspec
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from sonorant.asr.vocabulary import Vocabulary
 from sonorant.data.manifest import read, write
+from sonorant.recipes.recogniser import usual_layer
 from sonorant.train import checkpoint
 from sonorant.train.log import read_metrics
 
@@ -48,6 +50,39 @@ def test_the_head_starts_alike_with_and_without_pretraining(tmp_path, sonorant, 
         assert sonorant(*still, *words, f"out={out}").code == 0
         heads.append(load_file(checkpoint.latest(out) / "objective.safetensors"))
     assert all(torch.allclose(value, heads[1][name], atol=1e-6) for name, value in heads[0].items())
+
+
+@pytest.mark.parametrize(
+    ("context", "layer"),
+    [
+        ({"dim": 192, "heads": 4}, "weighted"),
+        ({"dim": 768, "heads": 12}, None),
+        ({"dim": 192, "bidirectional": False}, None),
+    ],
+)
+def test_of_narrow_networks_with_attention_all_layers_are_read(context, layer, pretrained, finetuned):
+    latest = checkpoint.latest
+    assert usual_layer(latest(pretrained), {"context": context}) == layer
+    assert usual_layer(latest(finetuned), {"context": context}) is None  # as that recogniser
+
+
+def test_the_layers_that_are_read_stand_in_the_run(tmp_path, sonorant, tuning, tiny):
+    context = "encoder.context={name: conformer, dim: 16, layers: 2, heads: 2}"
+    run = tmp_path / "pretrained"
+    method = "objective={name: mockingjay}"
+    assert sonorant("pretrain", tiny, context, method, f"out={run}", "train.steps=1", "-q").code == 0
+    words = [*tuning, "train.steps=1", "-q"]
+    for name, start, chosen, layer in (
+        ("unsaid", run, [], "weighted"),
+        ("last", run, ["objective.layer=null"], None),
+        ("second", tmp_path / "last", [], None),
+        ("third", tmp_path / "unsaid", [], "weighted"),
+    ):
+        done = sonorant(*words, f"pretrained={start}", *chosen, f"out={tmp_path / name}")
+        assert done.code == 0, done.err
+        latest = checkpoint.latest(tmp_path / name)
+        assert checkpoint.read_config(latest)["objective"]["layer"] == layer
+        assert ("layers.scores" in load_file(latest / "objective.safetensors")) == (layer == "weighted")
 
 
 def test_a_recogniser_goes_on_with_its_head_where_it_writes_the_same(

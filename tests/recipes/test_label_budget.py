@@ -82,7 +82,6 @@ def test_a_tenth_of_the_updates_at_ten_times_the_rates(
     assert (config.data.batch_seconds, objective["channel_mask_probability"]) == (seconds, channels)
     assert config.data.speeds == (0.9, 1.0, 1.1)
     assert config.encoder == {"context": {"layerdrop": layerdrop}}
-    assert objective["layer"] is None
     assert (objective["time_mask_probability"], objective["channel_mask_length"]) == (0.65, 64)
     assert objective["time_mask_length"] == 5  # of 25 frames a second, where there were 50
 
@@ -102,16 +101,6 @@ def test_narrow_encoders_learn_at_once_from_smaller_batches(
     assert (objective["time_mask_probability"], objective["channel_mask_probability"]) == (0.3, 0.1)
     assert config.encoder == {"context": {"dropout": 0.1}}  # a GRU, which drops no layers
     assert objective["channel_mask_length"] == 1  # of 16
-    assert objective["layer"] is None
-
-
-@pytest.mark.parametrize(("dim", "layer"), [(192, "weighted"), (768, None)])
-def test_of_narrow_encoders_with_attention_all_layers_are_read(dim, layer):
-    context = {"name": "conformer", "dim": dim, "layers": 4, "heads": 4}
-    found = label_budget.settings(
-        label_budget.SCHEDULES[0], {"context": context, "frontend": {"name": "log_mel"}}, 1
-    )
-    assert found["objective"]["layer"] == layer
 
 
 def test_new_weights_are_not_kept_waiting(speech, pretrained, tmp_path, wide):

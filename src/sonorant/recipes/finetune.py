@@ -16,7 +16,7 @@ from sonorant.data.label_masks import LabelMaskConfig, label_weights
 from sonorant.data.manifest import Clip, Manifest, read
 from sonorant.data.mixture import Mixture
 from sonorant.recipes.fit import Job, fit, say
-from sonorant.recipes.recogniser import VOCABULARY, go_on, recogniser_config
+from sonorant.recipes.recogniser import VOCABULARY, go_on, recogniser_config, usual_layer
 from sonorant.recipes.settings import (
     FinetuneConfig,
     JointConfig,
@@ -47,12 +47,13 @@ def job(config: FinetuneConfig, *, quiet: bool) -> Job:
     vocabulary = learned(manifest, clips, config)
     if "labels" in config.objective:
         raise ConfigError("objective.labels: follows from the transcripts (leave it out)")
-    method = recogniser_config(config.objective, len(vocabulary))
     if config.train.shard:
         raise ConfigError("train.shard: is for pretraining (leave it out)")
     settings = builtins(config)
     pretrained = best_checkpoint(Path(config.pretrained))
     settings["encoder"] = merged(encoder_settings(pretrained), config.encoder)
+    settings["objective"] = {"layer": usual_layer(pretrained, settings["encoder"])} | config.objective
+    method = recogniser_config(settings["objective"], len(vocabulary))
     torch.manual_seed(config.seed)  # with or without pretraining, so that the head starts alike
     encoder = load_encoder(pretrained, untrained=config.from_scratch, changes=config.encoder)
     objective = build_objective(method, encoder, config.data)

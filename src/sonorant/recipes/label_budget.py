@@ -11,11 +11,9 @@ the rates: Adam's steps are about as large as the rate, so that weights may move
 is 1/50 of theirs for ten minutes and 1/5 for a hundred hours, which goes through the transcripts 69,
 23, 9 and 7 times. Masks keep their duration (0.2 s) and their share of the channels (64 of 768).
 
-Encoders narrower than `NARROW`, which were not pretrained for weeks, do not wait, and of those with
-attention a weighted sum of all layers is read: behind a linear head on what their last layer knows CTC goes
-on writing blanks. Recurrent ones lose by it. They go through the transcripts as often, in batches of a
-quarter (of 16 s at least) and so with up to four times the updates, at twice the rates, under fewer masks,
-and drop no layers. All of these two paragraphs, the drawn speeds (Ko et al., "Audio Augmentation for Speech
+Encoders narrower than `NARROW` do not wait. They go through the transcripts as often, in batches of a quarter
+(of 16 s at least) and so with up to four times the updates, at twice the rates, under fewer masks, and drop
+no layers. All of these two paragraphs, the drawn speeds (Ko et al., "Audio Augmentation for Speech
 Recognition", Interspeech 2015) and dropout within the context, in place of theirs between feed-forward
 layers, are our own.
 """
@@ -31,13 +29,14 @@ from sonorant.data.manifest import write
 from sonorant.encoders.build import EncoderConfig, frontend
 from sonorant.recipes.budget import processes
 from sonorant.recipes.finetune import transcribed
+from sonorant.recipes.recogniser import NARROW
 from sonorant.recipes.settings import FinetuneConfig, best_checkpoint, encoder_settings
 from sonorant.recipes.sources import gathered
 
 SHORTER = 10  # updates, over theirs, and peak rates, under ours
 MASK_SECONDS, MASK_CHANNELS = 0.2, 64 / 768
 SPEEDS = (0.9, 1.0, 1.1)
-NARROW, SHORTEST = 512, 16.0  # dimensions of a context; seconds of a batch
+SHORTEST = 16.0  # seconds of a batch
 
 
 class Schedule(NamedTuple):
@@ -138,7 +137,6 @@ def settings(schedule: Schedule, encoder: dict[str, Any], count: int) -> dict[st
         "encoder": {"context": {key: value for key, value in changes.items() if key in context}},
         "objective": {
             "name": "ctc",
-            "layer": "weighted" if narrow and "heads" in context else None,
             "freeze_context": 0 if narrow else schedule.waiting // SHORTER,
             "time_mask_probability": 0.3 if narrow else 0.65,
             "time_mask_length": max(1, round(MASK_SECONDS * front.rate / front.stride)),

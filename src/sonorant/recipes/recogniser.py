@@ -19,6 +19,7 @@ from sonorant.train.average import Average
 
 VOCABULARY = "vocabulary.json"
 RECOGNISERS = ("ctc", "seq2seq")
+NARROW = 512  # dimensions of a context: one that has fewer was not pretrained for weeks
 OF_A_RUN = ("complementary", "teacher", "updates")  # what one training has, and no recogniser
 
 
@@ -28,6 +29,21 @@ def recogniser_config(settings: Mapping[str, Any], labels: int) -> ObjectiveConf
     if named["name"] not in RECOGNISERS:
         raise ConfigError(f"objective.name: {named['name']!r} is not one of {', '.join(RECOGNISERS)}")
     return objective_config(named)
+
+
+def usual_layer(pretrained: Path, encoder: Mapping[str, Any]) -> int | str | None:
+    """The `layer` of a recogniser with an encoder of these settings if nobody says: that of the recogniser at
+    this checkpoint, or else a weighted sum of a narrow network with attention, and of others the last one.
+
+    Behind a linear head on what the last layer of a small Conformer knows CTC goes on writing blanks;
+    recurrent networks lose by the sum (docs/recognisers.md).
+    """
+    settings = checkpoint.read_config(pretrained)
+    if "pretrained" in settings:
+        layer: int | str | None = settings["objective"].get("layer")
+        return layer
+    context = encoder["context"]
+    return "weighted" if "heads" in context and context["dim"] < NARROW else None
 
 
 def load_network(path: Path) -> tuple[CTC | Seq2Seq, Spelling]:
