@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from sonorant.config import Config
 from sonorant.encoders.base import Context
-from sonorant.encoders.recurrent import backwards
 from sonorant.encoders.sizes import Positive, check_divides
+from sonorant.nn.recurrence import backwards
 from sonorant.nn.scan import linear_scan
 from sonorant.types import Hidden, Padded
 

@@ -1,16 +1,15 @@
 """The recurrent context networks: gated recurrent units and long short-term memory."""
 
-from collections.abc import Iterable
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from sonorant.config import Config
 from sonorant.encoders.base import Context
 from sonorant.encoders.sizes import Positive, Probability, check_divides
 from sonorant.nn.dropout import Dropout
+from sonorant.nn.recurrence import backwards, run
 from sonorant.types import Hidden, Padded
 
 
@@ -68,29 +67,9 @@ class Recurrent(Context):
         turned = None if self.causal else backwards(frames)
         for index, layer in enumerate(self.layers, start=1):
             with torch.autocast(device, enabled=autocast):
-                recurrent = _run(cast(nn.ModuleList, layer), values, turned)
+                recurrent = run(cast(nn.ModuleList, layer), values, turned)
             if index < len(self.layers):
                 recurrent = self.dropout(recurrent)
             values = values + recurrent if self.config.residual else recurrent.float()
             outputs.append(values)
         return Hidden(tuple(outputs), frames.lengths)
-
-
-def _run(
-    layer: Iterable[nn.Module],
-    values: Float[Tensor, "batch time dim"],
-    turned: Int[Tensor, "batch time 1"] | None,
-) -> Float[Tensor, "batch time dim"]:
-    """A layer's directions side by side. The padding comes last in each of them: no real step sees it."""
-    ahead, *back = layer
-    outputs: list[Tensor] = [ahead(values)[0]]
-    if turned is not None:
-        recurrent, _ = back[0](values.take_along_dim(turned, 1))
-        outputs.append(recurrent.take_along_dim(turned, 1))
-    return torch.cat(outputs, dim=-1)
-
-
-def backwards(frames: Padded) -> Int[Tensor, "batch time 1"]:
-    """The steps of each sequence in reverse, its padding where it was: applied twice, nothing has changed."""
-    steps = torch.arange(frames.values.shape[1], device=frames.values.device)
-    return torch.where(frames.mask, frames.lengths[:, None] - 1 - steps, steps)[..., None]

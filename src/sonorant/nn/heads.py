@@ -5,12 +5,13 @@ https://arxiv.org/abs/2105.01051. Its heads are linear but for the recurrent one
 mean over time, a linear layer.
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sonorant.nn.recurrence import backwards, run
 from sonorant.nn.spec_augment import spec_augment_mask
 from sonorant.types import Padded
 
@@ -91,8 +92,9 @@ class RecurrentHead(nn.Module):
     def __init__(self, dim: int, outputs: int, *, hidden: int) -> None:
         super().__init__()
         self.project = nn.Linear(dim, hidden)
-        self.recurrent = nn.LSTM(
-            hidden, hidden, num_layers=2, dropout=DROPOUT, bidirectional=True, batch_first=True
+        self.recurrent = nn.ModuleList(
+            nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for _ in range(2))
+            for width in (hidden, 2 * hidden)
         )
         self.dropout = nn.Dropout(DROPOUT)
         self.out = nn.Linear(2 * hidden, outputs)
@@ -100,13 +102,10 @@ class RecurrentHead(nn.Module):
     def forward(self, frames: Padded) -> Padded:
         if self.training:
             frames = _hidden(frames)
-        packed = nn.utils.rnn.pack_padded_sequence(
-            self.project(frames.values), frames.lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        values, _ = nn.utils.rnn.pad_packed_sequence(
-            self.recurrent(packed)[0], batch_first=True, total_length=frames.values.shape[1]
-        )
-        return Padded(self.out(self.dropout(values)), frames.lengths)
+        values, turned = self.project(frames.zeroed().values), backwards(frames)
+        for layer in self.recurrent:
+            values = self.dropout(run(cast(nn.ModuleList, layer), values, turned))
+        return Padded(self.out(values), frames.lengths)
 
 
 def _hidden(frames: Padded) -> Padded:
