@@ -130,6 +130,26 @@ def test_neither_memory_nor_pieces_change_what_is_learned(tmp_path, monkeypatch)
         torch.testing.assert_close(value, pieces.model.state_dict()[name], rtol=1e-4, atol=1e-6)
 
 
+def test_clips_of_one_length_share_a_piece_and_answers_keep_the_clips_order(tmp_path, monkeypatch):
+    features, sides = problem(tmp_path / "f")
+    assert [features.length(clip) for clip in sides.train[:5]] == [3, 4, 5, 6, 7]
+    for most, memory, largest in ((16, 2**26, 16), (100, 2**26, 48), (100, 2 * 12 * 7 * 3, 7)):
+        monkeypatch.setattr(learning, "VALUES", memory)
+        pieces = list(learning._pieces(features, sides.train, most))
+        assert sorted(place for piece in pieces for place in piece) == list(range(len(sides.train)))
+        assert max(map(len, pieces)) <= largest
+        for piece in pieces:
+            found = [features.length(sides.train[place]) for place in piece]
+            assert min(found) >= 0.8 * max(found)
+            assert len(found) * max(found) * 2 * 12 <= memory
+    task = KS(sides.train, features.times)
+    few = HeadConfig(learning_rates=(1e-2,), updates=10, checks=1, batch=16, width=0.1)
+    model = learn(task, features, sides, head="mean", seed=0, rate=1e-2, config=few).model
+    together = predict(task, features, model, sides.test, 16)
+    assert together == [predict(task, features, model, [clip], 1)[0] for clip in sides.test]
+    assert any(each != together[0] for each in together)
+
+
 def scripted(*checked):
     """A task whose checks find these accuracies and losses, whatever is learned."""
 

@@ -29,6 +29,7 @@ from sonorant.types import Padded
 
 LOWEST, HIGHEST = 1e-7, 1.0  # learning rates that are tried
 VALUES = 2**26  # of padded frames of all layers in memory at once; larger batches come in pieces
+ALIKE = 0.8  # of a piece's longest clip, which its others have at least
 CLIP = 1.0  # the largest norm of the gradient
 Count = Annotated[int, Meta(ge=1)]
 
@@ -160,7 +161,7 @@ def predict(
     task: HeadTask, features: Features, model: Reader, clips: Sequence[Clip], batch: int
 ) -> list[Any]:
     """What the head says about each clip."""
-    return [each for _, _, part in _outputs(task, features, model, clips, batch) for each in part]
+    return _evaluated(task, features, model, clips, batch)[0]
 
 
 def _update(
@@ -172,7 +173,8 @@ def _update(
 ) -> None:
     optimizer.zero_grad()
     count = 0
-    for piece in _pieces(features, clips):
+    for places in _pieces(features, clips, len(clips)):
+        piece = [clips[place] for place in places]
         total, targets = task.loss(_output(features, model, piece), piece)
         total.backward()
         count += targets
@@ -188,11 +190,7 @@ def _validated(
     task: HeadTask, features: Features, model: Reader, clips: Sequence[Clip], batch: int
 ) -> tuple[float, float]:
     """The metric and the mean loss."""
-    predictions: list[Any] = []
-    loss, count = 0.0, 0
-    for total, targets, part in _outputs(task, features, model, clips, batch):
-        loss, count = loss + total, count + targets
-        predictions += part
+    predictions, loss, count = _evaluated(task, features, model, clips, batch)
     loss = loss / max(count, 1)
     if not math.isfinite(loss):
         return (-math.inf if task.higher else math.inf), math.inf
@@ -200,16 +198,21 @@ def _validated(
 
 
 @torch.no_grad()
-def _outputs(
+def _evaluated(
     task: HeadTask, features: Features, model: Reader, clips: Sequence[Clip], batch: int
-) -> Iterator[tuple[float, int, list[Any]]]:
-    """The loss's sum and count, and the predictions, of one batch after the other."""
+) -> tuple[list[Any], float, int]:
+    """The predictions of each clip, and the sum and the count of the loss."""
     model.eval()
-    for start in range(0, len(clips), batch):
-        for piece in _pieces(features, clips[start : start + batch]):
-            output = _output(features, model, piece)
-            total, count = task.loss(output, piece)
-            yield float(total), count, task.predictions(output)
+    predictions: list[Any] = [None] * len(clips)
+    loss, count = 0.0, 0
+    for places in _pieces(features, clips, batch):
+        piece = [clips[place] for place in places]
+        output = _output(features, model, piece)
+        total, targets = task.loss(output, piece)
+        loss, count = loss + float(total), count + targets
+        for place, prediction in zip(places, task.predictions(output), strict=True):
+            predictions[place] = prediction
+    return predictions, loss, count
 
 
 def _output(features: Features, model: Reader, clips: Sequence[Clip]) -> Any:
@@ -222,12 +225,21 @@ def _output(features: Features, model: Reader, clips: Sequence[Clip]) -> Any:
     return model(layers.to(device), lengths.to(device))
 
 
-def _pieces(features: Features, clips: Sequence[Clip]) -> Iterator[Sequence[Clip]]:
-    """The clips in as many parts as memory asks for."""
-    longest = max(features.length(clip) for clip in clips)
-    size = max(1, VALUES // (len(features.layers) * features.dim * longest))
-    for start in range(0, len(clips), size):
-        yield clips[start : start + size]
+def _pieces(features: Features, clips: Sequence[Clip], most: int) -> Iterator[list[int]]:
+    """The places of the clips in pieces of about one length, so that little is padding, of at most so many,
+    and as small as memory asks for."""
+    lengths = [features.length(clip) for clip in clips]
+    piece: list[int] = []
+    for place in sorted(range(len(clips)), key=lambda place: -lengths[place]):
+        if piece:
+            longest = max(1, lengths[piece[0]])
+            room = min(most, VALUES // (len(features.layers) * features.dim * longest))
+            if len(piece) >= room or lengths[place] < ALIKE * longest:
+                yield piece
+                piece = []
+        piece.append(place)
+    if piece:
+        yield piece
 
 
 def _batches(clips: Sequence[Clip], size: int, seed: int) -> Iterator[list[Clip]]:
