@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -115,19 +115,24 @@ def main() -> None:
     counts, rounds = ([1000], 1) if options.quick else (options.counts, options.rounds)
     if not PEER.exists():
         print("fastabx is not installed: make .peers/fastabx/.done PYTHON=python3.12", file=sys.stderr)
+    file = HERE / "results" / f"abx-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     written: list[Row] = []
     for count in counts:
         for speakers, same, exact in product(get_args(Speakers), (True, False), (True, False)):
             found = list(compare(count, speakers, same=same, exact=exact, rounds=rounds))
             written += found
             print(table(found), flush=True)
-    if not options.quick:
-        file = HERE / "results" / f"abx-{datetime.now(UTC):%Y-%m-%d}.jsonl"
-        write_rows(file, written)
-        head = f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n`python benchmarks/abx.py`, {written[0].machine}.\n"
-        head += "The interval of seconds is from the fastest to the slowest round.\n\n"
-        page = head + table(written)
-        file.with_suffix(".md").write_text(page, encoding="utf8")
+            if not options.quick:  # after each, because the next one may take an hour
+                write_rows(file, written)
+                file.with_suffix(".md").write_text(page(written, rounds), encoding="utf8")
+
+
+def page(rows: Sequence[Row], rounds: int) -> str:
+    return (
+        f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n`python benchmarks/abx.py --rounds {rounds}`; "
+        f"commit {rows[0].commit}; {rows[0].machine}.\nThe interval of seconds is from the fastest to the "
+        f"slowest round.\n\n{table(rows)}\n"
+    )
 
 
 if __name__ == "__main__":

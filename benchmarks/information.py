@@ -145,7 +145,8 @@ def main() -> None:
         write_rows(file, rows)
         draw(rows, file.with_suffix(".png"))
         head = f"# Bounds against the truth, {datetime.now(UTC):%Y-%m-%d}\n\n"
-        head += f"`python benchmarks/information.py`, {rows[0].machine}.\n\n"
+        head += f"`python benchmarks/information.py --seeds {options.seeds}`; commit {rows[0].commit}; "
+        head += f"{rows[0].machine}.\n\n"
         head += f"![bounds against the truth]({file.stem}.png)\n\n{line}.\n\n"
         file.with_suffix(".md").write_text(head + table(rows) + "\n", encoding="utf8")
 
