@@ -5,8 +5,8 @@
     python benchmarks/abx.py --quick                 # few items; nothing is written
 
 Items are made up, of 3 to 20 frames: a time depends on numbers and lengths, not on what is said. Each time is
-the median of rounds in turn. Drawn are, as in ZeroSpeech's evaluation, 10 items of a phone, context and
-speaker, and 5 speakers of X.
+the median of rounds in turn; a comparison of more than a minute begins no further round. Drawn are, as in
+ZeroSpeech's evaluation, 10 items of a phone, context and speaker, and 5 speakers of X.
 """
 
 import argparse
@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 PEER = HERE.parent / ".peers" / "fastabx" / "bin" / "python"
 PHONES, SPEAKERS, DIM, LIMIT, OTHERS = 40, 20, 192, 10, 5
 FEW = 4  # phones that a context has
+LONG = 60.0  # seconds after which a comparison begins no further round
 
 
 def made_up(count: int, *, same: bool, limit: int | None) -> Items:
@@ -90,7 +91,8 @@ def compare(count: int, speakers: Speakers, *, same: bool, exact: bool, rounds: 
         file = Path(folder) / "items.pt"
         marks = {"label": items.labels, "context": items.contexts, "speaker": items.speakers}
         torch.save({"frames": items.frames, "lengths": items.lengths, **marks}, file)
-        for _ in range(rounds):
+        began = time.monotonic()
+        while len(mine) < rounds and (not mine or time.monotonic() - began < LONG):
             mine.append(ours(items, speakers, others))
             if PEER.exists():
                 theirs.append(fastabx(file, speakers, others))
@@ -130,8 +132,8 @@ def main() -> None:
 def page(rows: Sequence[Row], rounds: int) -> str:
     return (
         f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n`python benchmarks/abx.py --rounds {rounds}`; "
-        f"commit {rows[0].commit}; {rows[0].machine}.\nThe interval of seconds is from the fastest to the "
-        f"slowest round.\n\n{table(rows)}\n"
+        f"commit {rows[0].commit}; {rows[0].machine}.\nOf seconds n is the rounds that were run, and the "
+        f"interval goes from the fastest to the slowest.\n\n{table(rows)}\n"
     )
 
 
