@@ -17,6 +17,7 @@ reason intervals are the jackknife's: a bootstrap sample, with its repetitions, 
 interval would lie above the value.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Match:
     shuffled: float  # PNMI with the phone of a frame of another utterance
     test_frames: int
     test_utterances: int
+    seconds: float  # of wall time
 
 
 def match(
@@ -63,6 +65,7 @@ def match(
     Without `parts`, the utterances that have units are split by a hash of their ids. ValueError: no utterance
     has units, or there are fewer training frames than clusters.
     """
+    started = time.perf_counter()
     frames = labelled_frames(store, layer, clips, parts=parts, limit=FRAMES, seed=seed).sections
     generator = torch.Generator().manual_seed(seed)
     found = kmeans(frames.train.frames, clusters, generator=generator)
@@ -80,6 +83,7 @@ def match(
         shuffled=figures(joint(other, codes))[0],
         test_frames=len(codes),
         test_utterances=int(owners.max()) + 1,
+        seconds=time.perf_counter() - started,
     )
 
 

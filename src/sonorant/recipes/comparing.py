@@ -82,7 +82,7 @@ def text(comparison: Comparison) -> str:
     about = (
         f"{comparison.first} against {comparison.second}: {comparison.frames} frames, one every "
         f"{comparison.frame_seconds:g} s, of {comparison.utterances} utterances; "
-        f"{comparison.sampled} of them for rbf_cka and mutual_knn"
+        f"{comparison.sampled} of them for rbf_cka and mutual_knn; {comparison.seconds:.1f} s"
     )
     lines = [
         about,

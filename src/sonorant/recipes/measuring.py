@@ -12,7 +12,7 @@ from sonorant.evaluate.plateau import Plateau
 from sonorant.evaluate.probe import Accuracy
 from sonorant.evaluate.rank import Rank
 from sonorant.evaluate.rows import Row, commit, machine
-from sonorant.evaluate.sampling import Parts
+from sonorant.evaluate.sampling import Figure, Parts
 
 LABEL_FREE, LABELLED, PHONES = "label-free information", "labelled information", "phone probe"
 CLUSTERS, RANK = "clusters and phones", "rank"
@@ -66,6 +66,11 @@ class Measurer:
             machine=self.machine,
         )
 
+    def figure(self, subject: str, task: str, metric: str, figure: Figure, *, n: int, seconds: float) -> Row:
+        return self.row(
+            subject, task, metric, figure.value, low=figure.low, high=figure.high, n=n, seconds=seconds
+        )
+
     def information(self, subject: str, score: Score, kind: str = LINEAR) -> list[Row]:
         """The bound, its shuffled control, in nats and bits, and the share of the entropy."""
         task = LABELLED if kind == LINEAR else f"{LABELLED}, {kind}"
@@ -95,16 +100,7 @@ class Measurer:
         task = f"{CRITICS[score.bound]} bound ({gap(score.gap, score.frame_seconds)})"
         figure, control, n = score.figure, score.shuffled, score.test_utterances
         rows = [
-            self.row(
-                subject,
-                task,
-                "nats",
-                figure.value,
-                low=figure.low,
-                high=figure.high,
-                n=n,
-                seconds=score.seconds,
-            ),
+            self.figure(subject, task, "nats", figure, n=n, seconds=score.seconds),
             self.row(subject, task, "bits", figure.value / math.log(2), n=n),
             self.row(
                 f"{subject}, shuffled", task, "nats", control.value, low=control.low, high=control.high, n=n
@@ -135,7 +131,7 @@ class Measurer:
             "participation ratio": found.participation,
         }
         return [
-            self.row(subject, task, name, figure.value, low=figure.low, high=figure.high, n=n)
+            self.figure(subject, task, name, figure, n=n, seconds=found.seconds)
             for name, figure in figures.items()
         ]
 
@@ -144,7 +140,7 @@ class Measurer:
         task, n = f"{CLUSTERS} (K={found.clusters})", found.test_utterances
         figures = {"PNMI": found.pnmi, "PNMI, corrected": found.corrected, "phone purity": found.phone_purity}
         rows = [
-            self.row(subject, task, name, figure.value, low=figure.low, high=figure.high, n=n)
+            self.figure(subject, task, name, figure, n=n, seconds=found.seconds)
             for name, figure in (figures | {"cluster purity": found.cluster_purity}).items()
         ]
         return [*rows, self.row(f"{subject}, shuffled", task, "PNMI", found.shuffled, n=n)]
