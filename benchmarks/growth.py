@@ -1,6 +1,6 @@
-"""How time and memory grow: with utterances, audio, batches, models, workers and processes.
+"""How time and memory grow: with utterances, audio, batches, models, workers, processes and what is measured.
 
-    python benchmarks/growth.py                          # everything; about 15 minutes on two idle cores
+    python benchmarks/growth.py                          # everything; about 25 minutes on two idle cores
     python benchmarks/growth.py --parts planning length  # some of it
     python benchmarks/growth.py --quick                  # the small end of everything; nothing is written
 
@@ -11,6 +11,7 @@ its own, so that its peak memory is its own; Python and PyTorch alone take some 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import soundfile
 from matplotlib.figure import Figure
@@ -41,6 +43,12 @@ MODELS = {
     "tiny": {"dim": 128, "layers": 4, "heads": 4, "kernel": 15},
     "small": SMALL,
     "large": {"dim": 512, "layers": 12, "heads": 8, "kernel": 31},
+}
+MEASURED = {
+    "extraction": "hours, extract --to-score",
+    "scoring": "hours, measure a layer",
+    "labelling": "hours, measure a layer's phones and clusters",
+    "comparison": "hours, compare all layers",
 }
 WHOLE = 600.0  # seconds of the longest clip that the encoder meets whole: its attention grows with the square
 
@@ -118,6 +126,26 @@ def processes(folder: Path, quick: bool) -> Iterator[Point]:
     yield from trained(folder, "processes", range(1, (os.cpu_count() or 1) + 1), quick)
 
 
+def measuring(folder: Path, quick: bool) -> Iterator[Point]:
+    """Hours of speech whose features are written and measured: of four layers; phones are made up."""
+    for hours in (0.1, 0.2) if quick else (0.25, 1, 4):
+        features, manifest = folder / f"features-{hours}", folder / "repeated.jsonl"
+        clips = list(read(corpus(folder, "files", quick)))
+        phones = [(f"p{number % 40:02d}", number / 10, (number + 1) / 10) for number in range(10 * SECONDS)]
+        write(
+            manifest,
+            (
+                msgspec.structs.replace(clips[number % len(clips)], id=f"{number:06d}", units=phones)
+                for number in range(round(hours * 3600 / SECONDS))
+            ),
+        )
+        sizes = MODELS["tiny"] if quick else MODELS["small"] | {"layers": 4}
+        task = {"manifest": str(manifest), "features": str(features), "encoder": encoder(sizes)}
+        for work in ("extraction", "scoring", "labelling", "comparison"):
+            yield Point(MEASURED[work], hours, {**task, "work": work})
+        shutil.rmtree(features)
+
+
 def trained(
     folder: Path, curve: str, places: Sequence[float], quick: bool, **changes: Any
 ) -> Iterator[Point]:
@@ -135,7 +163,7 @@ def trained(
 
 
 PARTS: dict[str, Callable[[Path, bool], Iterator[Point]]] = {
-    part.__name__: part for part in (planning, length, batch, model, workers, processes)
+    part.__name__: part for part in (planning, length, batch, model, workers, processes, measuring)
 }
 
 
@@ -211,8 +239,8 @@ def page(written: Sequence[Row], command: str, name: str) -> str:
     return (
         f"# How time and memory grow\n\n`{command}`, {where}.\n\n"
         "Each figure is one run in a process of its own, whose peak memory counts Python and PyTorch. The\n"
-        "second column is the curve's size: utterances, seconds of audio, seconds in a batch, millions of\n"
-        f"weights, threads or processes. An encoder meets a clip whole up to {WHOLE:g} s.\n\n"
+        "second column is the curve's size: utterances, seconds or hours of audio, seconds in a batch,\n"
+        f"millions of weights, threads or processes. An encoder meets a clip whole up to {WHOLE:g} s.\n\n"
         f"![time and memory of each curve]({name})\n\n{table(written)}"
     )
 

@@ -18,9 +18,12 @@ from sonorant.data.dataset import DataConfig, Dataset
 from sonorant.data.manifest import Clip, read
 from sonorant.encoders.base import Encoder
 from sonorant.encoders.build import EncoderConfig, build
+from sonorant.evaluate.similarity import compare
+from sonorant.evaluate.store import FeatureStore
 from sonorant.objectives import ctc
-from sonorant.recipes.features import extract, log_mel
+from sonorant.recipes.features import extract, extract_to_score, log_mel
 from sonorant.recipes.pretrain import pretrain
+from sonorant.recipes.scoring import Plan, measure
 from sonorant.recipes.settings import PretrainConfig
 from sonorant.types import Padded
 
@@ -68,6 +71,38 @@ def features(task: dict[str, Any]) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began}
 
 
+def extraction(task: dict[str, Any]) -> dict[str, float]:
+    """Features as the label-free score takes them, of all layers, with their targets."""
+    model, clips = encoder(task), read(Path(task["manifest"]))
+    began = time.perf_counter()
+    extract_to_score(model, clips, Path(task["features"]), provenance={})
+    return {"seconds": time.perf_counter() - began}
+
+
+def scoring(task: dict[str, Any]) -> dict[str, float]:
+    """The label-free score and the ranks of a layer."""
+    return measured(task, Plan())
+
+
+def labelling(task: dict[str, Any]) -> dict[str, float]:
+    """The same, and the labelled bound, the phone probe and the clusters' PNMI."""
+    return measured(task, Plan(clips=read(Path(task["manifest"])), clusters=(100,)))
+
+
+def measured(task: dict[str, Any], plan: Plan) -> dict[str, float]:
+    began = time.perf_counter()
+    measure(FeatureStore(Path(task["features"])), plan, layers=["layer_1"])
+    return {"seconds": time.perf_counter() - began}
+
+
+def comparison(task: dict[str, Any]) -> dict[str, float]:
+    """All measures of every layer against every layer; it takes as long if both are of one model."""
+    store = FeatureStore(Path(task["features"]))
+    began = time.perf_counter()
+    compare(store, store)
+    return {"seconds": time.perf_counter() - began}
+
+
 def decoding(task: dict[str, Any]) -> dict[str, float]:
     """An epoch's batches, decoded and thrown away."""
     config = DataConfig(manifest="", workers=task["workers"], cache_hours=0)
@@ -105,7 +140,18 @@ def peak() -> float:
 
 if __name__ == "__main__":
     works: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {
-        work.__name__: work for work in (planning, transcription, features, decoding, training)
+        work.__name__: work
+        for work in (
+            planning,
+            transcription,
+            features,
+            extraction,
+            scoring,
+            labelling,
+            comparison,
+            decoding,
+            training,
+        )
     }
     task = json.loads(sys.argv[1])
     result = works[task["work"]](task)
