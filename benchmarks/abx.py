@@ -24,10 +24,11 @@ from typing import get_args
 
 import torch
 
+from comparisons import rewrite
 from sonorant.evaluate.abx import abx
 from sonorant.evaluate.cells import Speakers
 from sonorant.evaluate.items import Items, drawn
-from sonorant.evaluate.rows import Row, table, write_rows
+from sonorant.evaluate.rows import Row, table
 from sonorant.recipes.measuring import Measurer
 
 HERE = Path(__file__).parent
@@ -125,7 +126,7 @@ def main() -> None:
             written += found
             print(table(found), flush=True)
             if not options.quick:  # after each, because the next one may take an hour
-                write_rows(file, written)
+                rewrite(file, written)
                 file.with_suffix(".md").write_text(page(written, rounds), encoding="utf8")
 
 
