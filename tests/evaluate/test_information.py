@@ -221,12 +221,12 @@ def test_a_store_with_another_frame_rate_is_met_at_the_nearest_time(tmp_path):
     slow_times = 0.03 + 0.04 * torch.arange(29)
     fast = store(tmp_path / "fast", {"a": {"t": times[:, None]}})
     slow = store(tmp_path / "slow", {"a": {"t": slow_times[:, None]}}, frame_seconds=0.04, first_centre=0.03)
-    pairs, _ = later.pairs(fast, "t", targets=slow, target_layer="t", gap=0.2)
-    frames, targets = pairs["a"]
+    pairs, _ = later.pairs(fast, slow, 0.2)
+    frames, targets = times[pairs["a"][0]], slow_times[pairs["a"][1]]
     assert ((targets - frames - 0.2).abs() <= 0.021).all()
     assert len(frames) == 48  # the targets end at 1.15 s, and a half is rounded up
-    pairs, gap = later.pairs(fast, "t", targets=fast, target_layer="t", gap=0.05)
-    frames, targets = pairs["a"]
+    pairs, gap = later.pairs(fast, fast, 0.05)
+    frames, targets = (times[places] for places in pairs["a"])
     torch.testing.assert_close(targets - frames, torch.full_like(frames, 0.06), atol=2e-3, rtol=0)
     assert gap == 0.06
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sonorant.evaluate import layers, pairs, similarity
+from sonorant.evaluate import store as store_module
 from sonorant.evaluate.alike import CANONICAL, MEASURES, in_memory, rotation
 from sonorant.evaluate.cca import correlate, whiten
 from sonorant.evaluate.neighbours import NEIGHBOURS
@@ -209,7 +210,7 @@ def test_a_batch_is_all_that_is_read_at_once(two, monkeypatch):
     monkeypatch.setattr(FeatureStore, "read", spy)
     monkeypatch.setattr(FeatureStore, "load", None)
     monkeypatch.setattr(pairs.Pairs.batches, "__defaults__", (100,))
-    monkeypatch.setattr(pairs, "CHUNK", 4)
+    monkeypatch.setattr(store_module, "CHUNK", 4)
     compare(*two)
     assert max(read) < 100 + 49 + 100
     assert sum(two[0].lengths.values()) > 1000

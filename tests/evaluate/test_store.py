@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sonorant.evaluate import store as store_module
 from sonorant.evaluate.store import FeatureStore, FeatureWriter, StoreError
 
 
@@ -140,3 +141,16 @@ def test_damage_is_named(tmp_path):
     header.write_text("{")
     with pytest.raises(StoreError, match=r"features\.json"):
         FeatureStore(tmp_path / "f")
+
+
+def test_frames_are_picked_out_of_utterances(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "CHUNK", 2)
+    written = features([7, 1, 0, 30, 12])
+    with writer(tmp_path / "f", shard_bytes=200) as store:
+        for name, layers in written.items():
+            store.add(name, layers)
+    read = FeatureStore(tmp_path / "f")
+    places = {"ütt/3": [29, 0], "ütt/2": [], "ütt/0": [6], "ütt/4": [3, 3]}
+    picked = read.pick("layer_1", {name: torch.tensor(each).long() for name, each in places.items()})
+    (last, whole, first) = read.read("layer_1", ["ütt/3", "ütt/0", "ütt/4"])
+    assert torch.equal(picked, torch.stack([last[29], last[0], whole[6], first[3], first[3]]))

@@ -88,13 +88,9 @@ def items(
     are no items, or features end long before the units.
     """
     labelled = {clip.id: clip for clip in clips if clip.units}
-    features = {
-        name: frames
-        for name, frames in zip(store.ids, store.load(layer), strict=True)
-        if name in labelled and len(frames)
-    }
-    known = [name for name in features if labelled[name].speaker]
-    names = known or list(features)
+    there = [name for name in store.ids if name in labelled and store.lengths[name]]
+    known = [name for name in there if labelled[name].speaker]
+    names = known or there
     found = [(clip, span) for clip in names for span in spans(labelled[clip].units or (), kind)]
     if not found:
         raise LabelError(
@@ -106,17 +102,20 @@ def items(
     speakers, voices = _numbers([labelled[clip].speaker or "" for clip, _ in found])
     owners, _ = _numbers([clip for clip, _ in found])
     kept = drawn(torch.stack([labels, contexts, speakers], 1), limit, seed)
-    cut = [_cut(store, features[found[place][0]], *found[place]) for place in kept.tolist()]
+    cut = [(found[place][0], _cut(store, *found[place])) for place in kept.tolist()]
+    places: dict[str, list[Tensor]] = {}
+    for clip, frames in cut:  # clip after clip, as they were found
+        places.setdefault(clip, []).append(frames)
     return Items(
-        frames=torch.cat(cut),
-        lengths=torch.tensor([len(frames) for frames in cut]),
+        frames=store.pick(layer, {clip: torch.cat(parts) for clip, parts in places.items()}),
+        lengths=torch.tensor([len(frames) for _, frames in cut]),
         labels=labels[kept],
         contexts=contexts[kept],
         speakers=speakers[kept],
         clips=owners[kept].unique(return_inverse=True)[1],
         names=label_names,
         voices=voices,
-        unknown=len(features) - len(names),
+        unknown=len(there) - len(names),
     )
 
 
@@ -142,17 +141,18 @@ def drawn(kinds: Int[Tensor, "items _"], limit: int | None, seed: int) -> Int[Te
     return shuffled[order[ranks < limit]].sort().values
 
 
-def _cut(store: FeatureStore, frames: Tensor, clip: str, span: Span) -> Tensor:
-    """The frames of a span, at least one."""
+def _cut(store: FeatureStore, clip: str, span: Span) -> Int[Tensor, " _"]:
+    """The places of a span's frames, at least one."""
+    frames = store.lengths[clip]
     first, last = ((time - store.first_centre) / store.frame_seconds for time in (span.start, span.end))
-    if (first - len(frames)) * store.frame_seconds > MISSING:
+    if (first - frames) * store.frame_seconds > MISSING:
         raise LabelError(
             f"{clip}: {span.label!r} begins at {span.start:g} s, the features in {store.path} end before it "
             "(do both belong to the same audio?)"
         )
     # rounding must not move a frame whose centre lies on a boundary
-    start, end = (min(max(math.ceil(time - 1e-6), 0), len(frames)) for time in (first, last))
+    start, end = (min(max(math.ceil(time - 1e-6), 0), frames) for time in (first, last))
     if start >= end:
-        start = min(max(round((first + last) / 2), 0), len(frames) - 1)
+        start = min(max(round((first + last) / 2), 0), frames - 1)
         end = start + 1
-    return frames[start:end]
+    return torch.arange(start, end)

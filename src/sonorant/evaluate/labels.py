@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from sonorant.data.manifest import Clip
-from sonorant.evaluate.sampling import Examples, Parts, Sections, gather, split
+from sonorant.evaluate.sampling import Examples, Parts, Sections, sample, split
 from sonorant.evaluate.store import FeatureStore
 
 SILENCE = "SIL"
@@ -67,20 +67,24 @@ def labelled_frames(
     none.
     """
     units = units_of(store, clips)
-    features = dict(zip(store.ids, store.load(layer), strict=True))
     names = {
-        name: frame_labels(units[name], (store.centre(frame) for frame in range(len(frames))))
-        for name, frames in features.items()
+        name: frame_labels(units[name], (store.centre(frame) for frame in range(frames)))
+        for name, frames in store.lengths.items()
         if name in units
     }
     parts = parts or split(tuple(names))
     classes = sorted({label for name in parts.train for label in names.get(name, ())})
     numbers = {label: number for number, label in enumerate(classes)}
-    utterances = {
-        name: (features[name], torch.tensor([numbers.get(label, len(classes)) for label in labels]))
-        for name, labels in names.items()
-    }
-    train, validation, test = (
-        Examples(*gather(utterances, ids, limit=share, seed=seed)) for ids, share in parts.shares(limit)
-    )
+    sizes = {name: len(labels) for name, labels in names.items()}
+
+    def examples(ids: Sequence[str], share: int) -> Examples:
+        chosen = sample(sizes, ids, limit=share, seed=seed)
+        labels = [
+            numbers.get(names[name][place], len(classes))
+            for name, places in chosen.places.items()
+            for place in places.tolist()
+        ]
+        return Examples(store.pick(layer, chosen.places), torch.tensor(labels), chosen.owners)
+
+    train, validation, test = (examples(ids, share) for ids, share in parts.shares(limit))
     return Labelled(Sections(train, validation, test), tuple(classes))

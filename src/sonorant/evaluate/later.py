@@ -1,5 +1,6 @@
 """Frames with what comes a gap later: the pairs of which the label-free bounds ask what they share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sonorant.evaluate.sampling import Parts, SamplingError, gather, split
+from sonorant.evaluate.sampling import Parts, SamplingError, sample, split
 from sonorant.evaluate.store import FeatureStore, section_bounds
 
 
@@ -40,28 +41,36 @@ def sampled(
             f"{store.path}: its frames have seen the audio that they would predict "
             "(extract them in sections: sonorant extract --to-score)"
         )
-    found, true_gap = pairs(store, layer, targets=targets, target_layer=target_layer, gap=gap)
-    shares = (parts or split(store.ids)).shares(frames)
-    train, validation, test = (Later(*gather(found, ids, limit=limit, seed=seed)) for ids, limit in shares)
+    places, true_gap = pairs(store, targets, gap)
+    sizes = {name: len(earlier) for name, (earlier, _) in places.items()}
+
+    def drawn(ids: Sequence[str], limit: int) -> Later:
+        chosen = sample(sizes, ids, limit=limit, seed=seed)
+        earlier, later = (
+            {name: places[name][side][which] for name, which in chosen.places.items()} for side in (0, 1)
+        )
+        return Later(store.pick(layer, earlier), targets.pick(target_layer, later), chosen.owners)
+
+    train, validation, test = (drawn(ids, limit) for ids, limit in (parts or split(store.ids)).shares(frames))
     return (train, validation, test), true_gap
 
 
 def pairs(
-    store: FeatureStore, layer: str, *, targets: FeatureStore, target_layer: str, gap: float
-) -> tuple[dict[str, tuple[Tensor, Tensor]], float]:
-    """Each utterance's frames with the target frames nearest to `gap` seconds later, and the true gap."""
-    wanted = dict(zip(targets.ids, targets.load(target_layer), strict=True))
+    store: FeatureStore, targets: FeatureStore, gap: float
+) -> tuple[dict[str, tuple[Int[Tensor, " n"], Int[Tensor, " n"]]], float]:
+    """The places of each utterance's frames, and of the target frames nearest to `gap` seconds later, and the
+    true gap."""
     found, gaps = {}, []
-    for name, frames in zip(store.ids, store.load(layer), strict=True):
-        if name not in wanted:
+    for name, frames in store.lengths.items():
+        if name not in targets.lengths:
             raise SamplingError(f"{name}: not in {targets.path} (extract both stores from one manifest)")
-        times = store.centre(0) + store.frame_seconds * torch.arange(len(frames), dtype=torch.float64)
+        times = store.centre(0) + store.frame_seconds * torch.arange(frames, dtype=torch.float64)
         nearest = targets.nearest(times + gap)
-        inside = (nearest >= 0) & (nearest < len(wanted[name]))
+        inside = (nearest >= 0) & (nearest < targets.lengths[name])
         if store.section is not None:  # the target begins where the frame's section has ended, or later
             begins = targets.frame_seconds * nearest
-            inside &= begins >= _ends(store, len(frames), store.section) - 1e-6
-        found[name] = frames[inside], wanted[name][nearest[inside]]
+            inside &= begins >= _ends(store, frames, store.section) - 1e-6
+        found[name] = inside.nonzero()[:, 0], nearest[inside]
         gaps.append(targets.centre(0) + targets.frame_seconds * nearest[inside] - times[inside])
     return found, round(torch.cat(gaps).mean().item(), 6)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sonorant.evaluate.alike import Alone, from_moments, from_sample, in_memory, rotation, together
 from sonorant.evaluate.moments import Moments, moments
-from sonorant.evaluate.pairs import Pairs, Sample
-from sonorant.evaluate.sampling import GROUPS, SamplingError, jackknife
+from sonorant.evaluate.pairs import Pairs
+from sonorant.evaluate.sampling import GROUPS, Sample, SamplingError, jackknife
 
 Values = dict[str, float]  # of each measure
 

@@ -12,25 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sonorant.evaluate.sampling import SamplingError, choose
+from sonorant.evaluate.sampling import Sample, SamplingError, choose
 from sonorant.evaluate.store import FeatureStore
 
 BATCH = 4096  # paired frames in memory at once, about
-CHUNK = 64  # utterances in memory at once where only some of their frames are kept
 APART = 0.5  # seconds by which an utterance may be longer in one store than in the other
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Random paired frames, utterance by utterance: their places among the pairs of each."""
-
-    places: dict[str, Int[Tensor, " _"]]
-
-    @property
-    def owners(self) -> Int[Tensor, " n"]:
-        """The number of each frame's utterance."""
-        sizes = torch.tensor([len(places) for places in self.places.values()])
-        return torch.arange(len(sizes)).repeat_interleave(sizes)
 
 
 @dataclass(frozen=True)
@@ -74,13 +60,8 @@ class Pairs:
 
     def read_sample(self, side: int, layer: str, sample: Sample) -> Float[Tensor, "n dim"]:
         """The sampled frames of the first (0) or second (1) store."""
-        ids = list(sample.places)
-        kept = []
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            for name, frames in zip(chunk, self.stores[side].read(layer, chunk), strict=True):
-                kept.append(frames[self.rows[name][side][sample.places[name]]])
-        return torch.cat(kept)
+        places = {name: self.rows[name][side][chosen] for name, chosen in sample.places.items()}
+        return self.stores[side].pick(layer, places)
 
 
 def pair(first: FeatureStore, second: FeatureStore, *, frames: int, seed: int) -> Pairs:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 GROUPS, STUDENT = 20, 2.093  # of utterances; the 97.5 % point of Student's t with 19 degrees of freedom
@@ -132,6 +132,35 @@ def choose(sizes: Sequence[int], limit: int, *, seed: int) -> list[Int[Tensor, "
     return [keep.nonzero()[:, 0] for keep in chosen.split(list(sizes))]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Random frames, utterance by utterance: their places in each."""
+
+    places: dict[str, Int[Tensor, " _"]]
+
+    @property
+    def owners(self) -> Int[Tensor, " n"]:
+        """The number of each frame's utterance."""
+        sizes = torch.tensor([len(places) for places in self.places.values()])
+        return torch.arange(len(sizes)).repeat_interleave(sizes)
+
+
+def sample(sizes: Mapping[str, int], ids: Sequence[str], *, limit: int, seed: int) -> Sample:
+    """At most `limit` frames of these utterances, which have so many.
+
+    SamplingError: an id is not there, or no utterance has a frame.
+    """
+    missing = [name for name in ids if name not in sizes]
+    if missing:
+        raise SamplingError(f"{missing[0]}: no features or no labels (check the ids, or leave it out)")
+    counts = [sizes[name] for name in ids]
+    if not any(counts):
+        raise SamplingError(
+            f"{len(ids)} utterances without a usable frame (a smaller gap, or longer utterances)"
+        )
+    return Sample(dict(zip(ids, choose(counts, limit, seed=seed), strict=True)))
+
+
 def resamples(utterances: int, *, seed: int, replicates: int = 1000) -> Float[Tensor, "replicates n"]:
     """How often each utterance comes in each bootstrap sample of them."""
     if utterances < 2:
@@ -153,28 +182,3 @@ def jackknife(left_out: Sequence[float]) -> float:
     values = torch.tensor(left_out, dtype=torch.float64)
     variance = (len(values) - 1) * values.var(correction=0)
     return STUDENT * float(variance.sqrt())
-
-
-def gather(
-    utterances: Mapping[str, tuple[Shaped[Tensor, "time dim"], Shaped[Tensor, "time *rest"]]],
-    ids: Sequence[str],
-    *,
-    limit: int,
-    seed: int,
-) -> tuple[Shaped[Tensor, "n dim"], Shaped[Tensor, "n *rest"], Int[Tensor, " n"]]:
-    """Frames, what belongs to each of them, and the number of its utterance: at most `limit`, of these ids.
-
-    SamplingError: an id is not there, or no utterance has a frame.
-    """
-    missing = [name for name in ids if name not in utterances]
-    if missing:
-        raise SamplingError(f"{missing[0]}: no features or no labels (check the ids, or leave it out)")
-    chosen = choose([len(utterances[name][1]) for name in ids], limit, seed=seed)
-    kept = torch.tensor([len(indices) for indices in chosen])
-    if not kept.any():
-        raise SamplingError(
-            f"{len(ids)} utterances without a usable frame (a smaller gap, or longer utterances)"
-        )
-    frames = [utterances[name][0][indices] for name, indices in zip(ids, chosen, strict=True)]
-    targets = [utterances[name][1][indices] for name, indices in zip(ids, chosen, strict=True)]
-    return torch.cat(frames), torch.cat(targets), torch.arange(len(ids)).repeat_interleave(kept)

@@ -22,10 +22,11 @@ import msgspec
 import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 VERSION = 1
+CHUNK = 64  # utterances in memory at once where only some of their frames are kept
 T = TypeVar("T")
 
 
@@ -75,7 +76,7 @@ class FeatureWriter:
         provenance: Mapping[str, Any],
         sees_future: bool = False,
         section: int | None = None,
-        shard_bytes: int = 256 * 2**20,
+        shard_bytes: int = 64 * 2**20,
     ) -> None:
         if path.exists():
             raise StoreError(f"{path}: exists already (remove it or choose another folder)")
@@ -219,34 +220,26 @@ class FeatureStore:
                 )
         return [frames[name] for name in names]
 
+    def pick(self, layer: str, places: Mapping[str, Int[Tensor, "_"]]) -> Float[Tensor, "n dim"]:
+        """The frames at these places of these utterances, one utterance behind the other, in float32.
+
+        Only they and `CHUNK` utterances are ever in memory.
+        """
+        names = [name for name, chosen in places.items() if len(chosen)]
+        kept = []
+        for start in range(0, len(names), CHUNK):
+            chunk = names[start : start + CHUNK]
+            frames = self.read(layer, chunk)
+            kept += [each[places[name]] for name, each in zip(chunk, frames, strict=True)]
+        return torch.cat(kept)
+
     def load(self, layer: str) -> list[Float[Tensor, "_ dim"]]:
-        """A layer's frames, one tensor an utterance in the order of `ids`, in float32."""
-        self._known(layer)
-        number = self.layers.index(layer)
-        frames: dict[int, list[int]] = {}
-        for entry in self._entries:
-            frames.setdefault(entry.shard, []).append(entry.frames)
-        return [
-            utterance
-            for shard, lengths in frames.items()
-            for utterance in self._load_shard(number, shard, lengths)
-        ]
+        """A layer's frames, one tensor an utterance in the order of `ids`: all of them, so of few hours."""
+        return self.read(layer, self.ids)
 
     def _known(self, layer: str) -> None:
         if layer not in self.dims:
             raise StoreError(f"{self.path}: no layer {layer!r}, there are {', '.join(self.layers)}")
-
-    def _load_shard(self, number: int, shard: int, lengths: Sequence[int]) -> Sequence[Tensor]:
-        file = self.path / _shard(number, shard)
-        with _errors_named(file):
-            frames = load_file(file)["frames"]
-        expected = (sum(lengths), self.dims[self.layers[number]])
-        if tuple(frames.shape) != expected:
-            raise StoreError(
-                f"{file}: has shape {tuple(frames.shape)}, the index says {expected} (extract again)"
-            )
-        utterances: Sequence[Tensor] = frames.float().split(list(lengths))
-        return utterances
 
 
 def section_bounds(frames: int, section: int) -> list[int]:

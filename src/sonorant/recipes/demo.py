@@ -222,11 +222,10 @@ def _picture(demo: Demo, layer: str, clip: Clip) -> None:
         FeatureStore(demo.out / "features" / "trained"),
         FeatureStore(demo.out / "features" / "log-mel"),
     )
-    place = store.ids.index(clip.id)
     save_file(
         {
-            "spectrogram": plain.load(FRONTEND)[plain.ids.index(clip.id)].contiguous(),
-            "features": store.load(layer)[place].contiguous(),
+            "spectrogram": plain.read(FRONTEND, [clip.id])[0],
+            "features": store.read(layer, [clip.id])[0],
         },
         demo.out / "picture.safetensors",
         {"clip": clip.id, "layer": layer, "seconds": f"{clip.seconds:.3f}", "text": clip.text or ""},
