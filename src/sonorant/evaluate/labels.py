@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from sonorant.data.manifest import Clip
 from sonorant.evaluate.sampling import Examples, Parts, Sections, sample, split
@@ -50,12 +52,10 @@ class Labelled:
         return int((self.sections.test.labels == len(self.names)).sum())
 
 
-def units_of(store: FeatureStore, clips: Iterable[Clip]) -> dict[str, list[tuple[str, float, float]]]:
-    """The units of the store's utterances that have any. LabelError: none has."""
-    units = {clip.id: clip.units for clip in clips if clip.units and clip.id in store.lengths}
-    if not units:
+def check_units(store: FeatureStore, clips: Iterable[Clip]) -> None:
+    """LabelError: none of the store's utterances has units."""
+    if not any(clip.units and clip.id in store.lengths for clip in clips):
         raise LabelError(f"{store.path}: no utterance has units in the manifest (align it, or check the ids)")
-    return units
 
 
 def labelled_frames(
@@ -66,25 +66,36 @@ def labelled_frames(
     Without `parts`, the utterances that have units are split by a hash of their ids. LabelError: there are
     none.
     """
-    units = units_of(store, clips)
-    names = {
-        name: frame_labels(units[name], (store.centre(frame) for frame in range(frames)))
-        for name, frames in store.lengths.items()
-        if name in units
-    }
-    parts = parts or split(tuple(names))
-    classes = sorted({label for name in parts.train for label in names.get(name, ())})
-    numbers = {label: number for number, label in enumerate(classes)}
-    sizes = {name: len(labels) for name, labels in names.items()}
+    check_units(store, clips)
+    spoken, names = _spoken(store, clips)
+    parts = parts or split(tuple(spoken))
+    trained = {place for name in parts.train if name in spoken for place in spoken[name].unique().tolist()}
+    classes = sorted(trained, key=names.__getitem__)
+    numbers = torch.full((len(names),), len(classes))
+    numbers[classes] = torch.arange(len(classes))
+    sizes = {name: len(labels) for name, labels in spoken.items()}
 
     def examples(ids: Sequence[str], share: int) -> Examples:
         chosen = sample(sizes, ids, limit=share, seed=seed)
-        labels = [
-            numbers.get(names[name][place], len(classes))
-            for name, places in chosen.places.items()
-            for place in places.tolist()
-        ]
-        return Examples(store.pick(layer, chosen.places), torch.tensor(labels), chosen.owners)
+        labels = torch.cat([spoken[name][places] for name, places in chosen.places.items()])
+        return Examples(store.pick(layer, chosen.places), numbers[labels], chosen.owners)
 
     train, validation, test = (examples(ids, share) for ids, share in parts.shares(limit))
-    return Labelled(Sections(train, validation, test), tuple(classes))
+    return Labelled(Sections(train, validation, test), tuple(names[place] for place in classes))
+
+
+def _spoken(store: FeatureStore, clips: Iterable[Clip]) -> tuple[dict[str, Int[Tensor, " _"]], list[str]]:
+    """What is said in each frame of utterances that have units, as a place among all labels, and these."""
+    places: dict[str, int] = {}
+    spoken = {
+        clip.id: torch.tensor(
+            [
+                places.setdefault(label, len(places))
+                for label in frame_labels(clip.units, map(store.centre, range(store.lengths[clip.id])))
+            ],
+            dtype=torch.int32,
+        )
+        for clip in clips
+        if clip.units and clip.id in store.lengths
+    }
+    return spoken, list(places)

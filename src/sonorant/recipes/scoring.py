@@ -11,7 +11,7 @@ from sonorant.encoders.base import FRONTEND
 from sonorant.evaluate.clusters import match
 from sonorant.evaluate.critics import CriticConfig, by_critic
 from sonorant.evaluate.information import InformationConfig, Score, curve, labelled
-from sonorant.evaluate.labels import units_of
+from sonorant.evaluate.labels import check_units
 from sonorant.evaluate.linear import ProbeConfig
 from sonorant.evaluate.plateau import Point, plateau
 from sonorant.evaluate.probe import probe
@@ -74,7 +74,7 @@ def measure(
         targets = store  # for controls too, which have no such layer
     teller = _Teller(plan, targets, target_layer, Measurer("measure", plan.seed), say)
     if plan.clips is not None:
-        units_of(store, plan.clips)  # which fails before anything is measured
+        check_units(store, plan.clips)  # which fails before anything is measured
     chosen, rows = tuple(layers or store.layers), list[Row]()
     for layer in chosen:
         rows += teller.rows(store, layer, f"{store.path.name} {layer}")
