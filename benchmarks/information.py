@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
 from matplotlib.figure import Figure as Picture
 
@@ -31,6 +32,7 @@ from sonorant.recipes.measuring import CRITICS, Measurer
 RESULTS = Path(__file__).parent / "results"
 PER = 100  # pairs of an utterance
 CODES = (20, 100, 500)
+LINEAR = 0.1  # nats up to which the picture's axes are linear; above they are logarithmic
 
 
 def gaussian(pairs: int, dim: int, rho: float, seed: int) -> Later:
@@ -110,8 +112,10 @@ def draw(rows: Sequence[Row], file: Path) -> None:
         for place, subject in enumerate(dict.fromkeys(row.subject for row in here)):
             points = sorted((truths[row.task], row.value) for row in here if row.subject == subject)
             axes.plot(*zip(*points, strict=True), "o", ms=4, color=f"C{place}", label=subject, alpha=0.8)
-        reach = [0, max(truths.values())]
-        axes.plot(reach, reach, "k--", linewidth=1, label="truth")
+        reach = np.geomspace(LINEAR, max(truths.values()), 50)
+        axes.plot([0, *reach], [0, *reach], "k--", linewidth=1, label="truth")
+        axes.set_xscale("symlog", linthresh=LINEAR)  # bounds of little lie on both sides of 0
+        axes.set_yscale("symlog", linthresh=LINEAR)
         axes.set_title(size, loc="left")
         axes.set_xlabel("nats that there are")
         axes.grid(alpha=0.3)

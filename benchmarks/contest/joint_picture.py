@@ -50,10 +50,11 @@ def picture(rows: Sequence[Row], file: Path) -> None:
     if not (layers or writers):
         return
     figure = Figure(figsize=(12, 6), layout="constrained")
-    grid = figure.add_gridspec(max(1, len(writers)), 2)
-    _draw_layers(figure.add_subplot(grid[:, 0]), rows, layers)
+    grid = figure.add_gridspec(max(1, len(writers)), bool(layers) + bool(writers))
+    if layers:
+        _draw_layers(figure.add_subplot(grid[:, 0]), rows, layers)
     for place, writer in enumerate(writers):
-        _draw_confidences(figure.add_subplot(grid[place, 1]), rows, writer)
+        _draw_confidences(figure.add_subplot(grid[place, -1]), rows, writer)
     figure.savefig(file, dpi=80)
 
 
@@ -101,8 +102,7 @@ def _draw_layers(axes: Axes, rows: Sequence[Row], layers: Sequence[str]) -> None
     axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
     axes.set_ylabel(f"PWCCA with {REFERENCE}")
     axes.grid(alpha=0.3)
-    if layers:
-        axes.legend()
+    axes.legend()
 
 
 def _draw_confidences(axes: Axes, rows: Sequence[Row], writer: str) -> None:
