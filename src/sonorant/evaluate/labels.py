@@ -55,7 +55,11 @@ class Labelled:
 def check_units(store: FeatureStore, clips: Iterable[Clip]) -> None:
     """LabelError: none of the store's utterances has units."""
     if not any(clip.units and clip.id in store.lengths for clip in clips):
-        raise LabelError(f"{store.path}: no utterance has units in the manifest (align it, or check the ids)")
+        raise _without_units(store)
+
+
+def _without_units(store: FeatureStore) -> LabelError:
+    return LabelError(f"{store.path}: no utterance has units in the manifest (align it, or check the ids)")
 
 
 def labelled_frames(
@@ -66,8 +70,9 @@ def labelled_frames(
     Without `parts`, the utterances that have units are split by a hash of their ids. LabelError: there are
     none.
     """
-    check_units(store, clips)
     spoken, names = _spoken(store, clips)
+    if not spoken:
+        raise _without_units(store)
     parts = parts or split(tuple(spoken))
     trained = {place for name in parts.train if name in spoken for place in spoken[name].unique().tolist()}
     classes = sorted(trained, key=names.__getitem__)
