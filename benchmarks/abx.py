@@ -131,10 +131,12 @@ def main() -> None:
 
 
 def page(rows: Sequence[Row], rounds: int) -> str:
+    counts = " ".join(dict.fromkeys(row.task.partition(" ")[0] for row in rows))
     return (
-        f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n`python benchmarks/abx.py --rounds {rounds}`; "
-        f"commit {rows[0].commit}; {rows[0].machine}.\nOf seconds n is the rounds that were run, and the "
-        f"interval goes from the fastest to the slowest.\n\n{table(rows)}\n"
+        f"# ABX, {datetime.now(UTC):%Y-%m-%d}\n\n"
+        f"`python benchmarks/abx.py --counts {counts} --rounds {rounds}`; commit {rows[0].commit}; "
+        f"{rows[0].machine}.\nOf seconds n is the rounds that were run, and the interval goes from the "
+        f"fastest to the slowest.\n\n{table(rows)}\n"
     )
 
 

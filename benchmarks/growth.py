@@ -128,10 +128,11 @@ def processes(folder: Path, quick: bool) -> Iterator[Point]:
 
 def measuring(folder: Path, quick: bool) -> Iterator[Point]:
     """Hours of speech whose features are written and measured: of four layers; phones are made up."""
+    clips = list(read(corpus(folder, "files", quick)))
+    phones = [(f"p{number % 40:02d}", number / 10, (number + 1) / 10) for number in range(10 * SECONDS)]
+    sizes = MODELS["tiny"] if quick else MODELS["small"] | {"layers": 4}
     for hours in (0.1, 0.2) if quick else (0.25, 1, 4):
         features, manifest = folder / f"features-{hours}", folder / "repeated.jsonl"
-        clips = list(read(corpus(folder, "files", quick)))
-        phones = [(f"p{number % 40:02d}", number / 10, (number + 1) / 10) for number in range(10 * SECONDS)]
         write(
             manifest,
             (
@@ -139,10 +140,9 @@ def measuring(folder: Path, quick: bool) -> Iterator[Point]:
                 for number in range(round(hours * 3600 / SECONDS))
             ),
         )
-        sizes = MODELS["tiny"] if quick else MODELS["small"] | {"layers": 4}
         task = {"manifest": str(manifest), "features": str(features), "encoder": encoder(sizes)}
-        for work in ("extraction", "scoring", "labelling", "comparison"):
-            yield Point(MEASURED[work], hours, {**task, "work": work})
+        for work, curve in MEASURED.items():
+            yield Point(curve, hours, {**task, "work": work})
         shutil.rmtree(features)
 
 

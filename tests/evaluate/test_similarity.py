@@ -74,7 +74,7 @@ def joined(stores, first, second, *, without=(), frames=10**9):
     x, y = (
         torch.cat([frames[side.ids.index(name)] for name in ids])
         for side, layer in zip(stores, (first, second), strict=True)
-        for frames in [side.load(layer)]
+        for frames in [side.read(layer, side.ids)]
     )
     return x, y, torch.arange(len(ids)).repeat_interleave(torch.tensor([stores[0].lengths[n] for n in ids]))
 
@@ -208,7 +208,6 @@ def test_a_batch_is_all_that_is_read_at_once(two, monkeypatch):
 
     original = FeatureStore.read
     monkeypatch.setattr(FeatureStore, "read", spy)
-    monkeypatch.setattr(FeatureStore, "load", None)
     monkeypatch.setattr(pairs.Pairs.batches, "__defaults__", (100,))
     monkeypatch.setattr(store_module, "CHUNK", 4)
     compare(*two)

@@ -48,7 +48,6 @@ def test_a_figure_reads_few_utterances_at_once(tmp_path, monkeypatch, figure):
 
     original = FeatureStore.read
     monkeypatch.setattr(FeatureStore, "read", spy)
-    monkeypatch.setattr(FeatureStore, "load", None)
     monkeypatch.setattr(store_module, "CHUNK", 3)
     monkeypatch.setattr(rank_module, "BATCH", 3 * 60)
     assert figure(store, clips) == expected

@@ -53,7 +53,7 @@ def encoder(normalize="none"):
 
 def stored(folder, layer):
     store = FeatureStore(folder)
-    return dict(zip(store.ids, store.load(layer), strict=True))
+    return dict(zip(store.ids, store.read(layer, store.ids), strict=True))
 
 
 def test_stretches_join_to_the_frames_of_the_whole(tmp_path, recording, small, monkeypatch):

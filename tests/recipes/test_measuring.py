@@ -42,7 +42,7 @@ def test_features_are_those_of_the_best_checkpoint(features, tmp_path, sonorant,
     )
     same = FeatureStore(tmp_path / "same")
     assert same.layers == ("layer_1",)
-    pairs = zip(same.load("layer_1"), store.load("layer_1"), strict=True)
+    pairs = zip(same.read("layer_1", same.ids), store.read("layer_1", store.ids), strict=True)
     assert all((one == other).all() for one, other in pairs)
 
 
@@ -52,10 +52,10 @@ def test_controls_have_the_same_front_end_and_other_layers(features, tmp_path, s
         assert sonorant(*words, "--seed", seed, "--out", tmp_path / name).code == 0
     trained = FeatureStore(features)
     one, two, three = (FeatureStore(tmp_path / name) for name in ("one", "two", "three"))
-    assert (one.load("frontend")[5] == trained.load("frontend")[5]).all()
-    assert (one.load("layer_1")[5] == two.load("layer_1")[5]).all()
-    assert (one.load("layer_1")[5] != three.load("layer_1")[5]).any()
-    assert (one.load("layer_1")[5] != trained.load("layer_1")[5]).any()
+    assert (one.read("frontend", one.ids)[5] == trained.read("frontend", trained.ids)[5]).all()
+    assert (one.read("layer_1", one.ids)[5] == two.read("layer_1", two.ids)[5]).all()
+    assert (one.read("layer_1", one.ids)[5] != three.read("layer_1", three.ids)[5]).any()
+    assert (one.read("layer_1", one.ids)[5] != trained.read("layer_1", trained.ids)[5]).any()
     assert sonorant("extract", "log-mel", speech, "--out", tmp_path / "mel", "-q").code == 0
     mel = FeatureStore(tmp_path / "mel")
     assert (mel.layers, mel.frame_seconds, mel.dims) == (("frontend",), 0.01, {"frontend": 80})
@@ -67,9 +67,9 @@ def test_features_to_score_bring_their_targets(features, tmp_path, sonorant, pre
     store, targets = FeatureStore(out), FeatureStore(out / "targets")
     assert (store.section, targets.section) == (round(0.5 / store.frame_seconds), None)
     whole = FeatureStore(features)
-    frames = whole.load("frontend")[whole.ids.index(targets.ids[5])].float().unflatten(1, (4, -1))
+    frames = whole.read("frontend", whole.ids)[whole.ids.index(targets.ids[5])].float().unflatten(1, (4, -1))
     shapes = (frames - frames.mean(-1, keepdim=True)).flatten(1)
-    assert torch.allclose(targets.load("frontend")[5].float(), shapes, atol=5e-3)
+    assert torch.allclose(targets.read("frontend", targets.ids)[5].float(), shapes, atol=5e-3)
     assert (shapes - frames.flatten(1)).abs().max() > 0.5
     brief = sonorant("measure", out, "--layer", "layer_1", "--json")
     assert brief.code == 0, brief.err

@@ -14,7 +14,8 @@ VNNI = pytest.mark.skipif(not has_vnni(), reason="the processor has no VNNI")
 
 
 def frames(folder):
-    return torch.cat(FeatureStore(folder).load("layer_1"))
+    store = FeatureStore(folder)
+    return torch.cat(store.read("layer_1", store.ids))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def clips(speech):
 def frames(clips, out, model, **more):
     extract(model, clips, out, provenance={}, **more)
     store = FeatureStore(out)
-    return store, dict(zip(store.ids, store.load(store.layers[-1]), strict=True))
+    return store, dict(zip(store.ids, store.read(store.layers[-1], store.ids), strict=True))
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)

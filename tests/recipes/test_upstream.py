@@ -31,7 +31,7 @@ each = pytest.mark.parametrize("name", ["hubert", "whisper"])
 
 def stored(folder, layer="layer_1"):
     store = FeatureStore(folder)
-    return dict(zip(store.ids, store.load(layer), strict=True))
+    return dict(zip(store.ids, store.read(layer, store.ids), strict=True))
 
 
 @each

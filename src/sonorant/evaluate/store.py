@@ -178,14 +178,14 @@ class FeatureStore:
         self.frame_seconds, self.first_centre = header.frame_seconds, header.first_centre
         self.provenance = header.provenance
         self.sees_future, self.section = header.sees_future, header.section
-        self._entries = _decode(path / "index.jsonl", msgspec.json.Decoder(Entry).decode_lines)
-        self.ids = tuple(entry.id for entry in self._entries)
-        self.lengths = {entry.id: entry.frames for entry in self._entries}  # in frames
+        entries = _decode(path / "index.jsonl", msgspec.json.Decoder(Entry).decode_lines)
+        self.ids = tuple(entry.id for entry in entries)
+        self.lengths = {entry.id: entry.frames for entry in entries}  # in frames
         self._places: dict[str, tuple[int, int]] = {}  # shard, and where in it the utterance begins
-        filled: dict[int, int] = {}
-        for entry in self._entries:
-            self._places[entry.id] = entry.shard, filled.get(entry.shard, 0)
-            filled[entry.shard] = filled.get(entry.shard, 0) + entry.frames
+        self._filled: dict[int, int] = {}  # frames of each shard
+        for entry in entries:
+            self._places[entry.id] = entry.shard, self._filled.get(entry.shard, 0)
+            self._filled[entry.shard] = self._filled.get(entry.shard, 0) + entry.frames
 
     def centre(self, frame: int) -> float:
         """Seconds from the clip's start to the middle of a frame."""
@@ -204,11 +204,12 @@ class FeatureStore:
         shards: dict[int, list[str]] = {}
         for name in names:
             shards.setdefault(self._places[name][0], []).append(name)
-        frames: dict[str, Tensor] = {}
+        frames, found = dict[str, Tensor](), dict[int, int]()
         for shard, members in shards.items():
             file = self.path / _shard(self.layers.index(layer), shard)
             with _errors_named(file), safe_open(file, "pt") as opened:
                 rows = opened.get_slice("frames")
+                found[shard] = rows.get_shape()[0]
                 for name in members:
                     start = self._places[name][1]
                     frames[name] = rows[start : start + self.lengths[name]].float()
@@ -218,9 +219,15 @@ class FeatureStore:
                     f"{self.path}: {layer} of {name} has shape {tuple(values.shape)}, "
                     f"the index says {expected} (extract again)"
                 )
+        for shard, count in found.items():
+            if count != self._filled[shard]:
+                raise StoreError(
+                    f"{self.path / _shard(self.layers.index(layer), shard)}: has {count} frames, "
+                    f"the index says {self._filled[shard]} (extract again)"
+                )
         return [frames[name] for name in names]
 
-    def pick(self, layer: str, places: Mapping[str, Int[Tensor, "_"]]) -> Float[Tensor, "n dim"]:
+    def pick(self, layer: str, places: Mapping[str, Int[Tensor, " _"]]) -> Float[Tensor, "n dim"]:
         """The frames at these places of these utterances, one utterance behind the other, in float32.
 
         Only they and `CHUNK` utterances are ever in memory.
@@ -232,10 +239,6 @@ class FeatureStore:
             frames = self.read(layer, chunk)
             kept += [each[places[name]] for name, each in zip(chunk, frames, strict=True)]
         return torch.cat(kept)
-
-    def load(self, layer: str) -> list[Float[Tensor, "_ dim"]]:
-        """A layer's frames, one tensor an utterance in the order of `ids`: all of them, so of few hours."""
-        return self.read(layer, self.ids)
 
     def _known(self, layer: str) -> None:
         if layer not in self.dims:

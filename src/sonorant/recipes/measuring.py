@@ -66,7 +66,10 @@ class Measurer:
             machine=self.machine,
         )
 
-    def figure(self, subject: str, task: str, metric: str, figure: Figure, *, n: int, seconds: float) -> Row:
+    def figure(
+        self, subject: str, task: str, metric: str, figure: Figure, *, n: int, seconds: float | None = None
+    ) -> Row:
+        """A value of `n` utterances with its interval, and the wall time that it took if that is told."""
         return self.row(
             subject, task, metric, figure.value, low=figure.low, high=figure.high, n=n, seconds=seconds
         )
@@ -102,9 +105,7 @@ class Measurer:
         rows = [
             self.figure(subject, task, "nats", figure, n=n, seconds=score.seconds),
             self.row(subject, task, "bits", figure.value / math.log(2), n=n),
-            self.row(
-                f"{subject}, shuffled", task, "nats", control.value, low=control.low, high=control.high, n=n
-            ),
+            self.figure(f"{subject}, shuffled", task, "nats", control, n=n),
         ]
         if score.ceiling is not None:
             rows.append(self.row(f"{subject}, at most (log of the batch)", task, "nats", score.ceiling, n=n))
